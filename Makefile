@@ -1,0 +1,48 @@
+# Relocscope. `make help` lists the targets. PYTHON picks the interpreter (3.11 or newer).
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help explain test check lint types imports unit nojit test-slow bench clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
+
+$(VENV)/installed: setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; try make PYTHON=python3.12")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+explain: $(VENV)/installed ## set up if need be, then answer the founding question
+	$(BIN)/relocscope explain
+
+test: $(VENV)/installed check ## set up if need be, then everything `make check` runs
+
+check: lint types imports unit nojit ## what CI runs first: ruff, mypy, import contracts, tests
+
+lint: $(VENV)/installed ## ruff
+	$(BIN)/ruff check .
+
+types: $(VENV)/installed ## mypy, strict
+	$(BIN)/mypy
+
+imports: $(VENV)/installed ## who may import what
+	$(BIN)/lint-imports
+
+unit: $(VENV)/installed ## the fast tests
+	$(BIN)/python -m pytest -q -m "not slow and not qemu and not kernel"
+
+nojit: $(VENV)/installed ## the kernels as plain Python, on stored traces
+	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -q -m nojit tests/caches tests/traces
+
+test-slow: $(VENV)/installed ## QEMU, real kernels and what else takes long (see .ci/run for what they need)
+	$(BIN)/python -m pytest -q -m "slow or qemu or kernel"
+
+bench: $(VENV)/installed ## speed, as ratios to a bare Unicorn run of the same guest
+	$(BIN)/python -m benchmarks
+
+clean: ## remove the environment and caches
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""From routine sources, kernel images and ELF files to bytes, symbols and decoded instructions."""

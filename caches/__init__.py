@@ -1,0 +1,1 @@
+"""The timing model: a Trace and a machine's description go in, an Outcome comes out."""

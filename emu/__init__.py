@@ -1,0 +1,1 @@
+"""The functional machine: bytes and a machine go in, a Trace comes out."""
