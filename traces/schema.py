@@ -356,7 +356,7 @@ class Role(IntEnum):
 
 
 RANGE = np.dtype([("pa", "<u8"), ("size", "<u8"), ("role", "u1"), ("reserved", "u1", (7,))])
-"""A half-open range of physical memory with its role; ranges of different roles may overlap, and hazards look for it."""
+"""A half-open range of physical memory with its role; that roles overlap is what hazards look for."""
 
 LEAVES = (
     "base",

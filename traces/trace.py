@@ -15,9 +15,10 @@ Records = NDArray[Any]
 class Trace:
     """One run of one guest. Arrays are never changed after construction.
 
-    An execution of block `b` (`blocks[executions[i]]`) consumes `blocks[b].values` words of `values`; the address of each
-    of its instructions with a slot is `values[first + slot] + offset`, and its physical address follows from the
-    translation row of (current epoch, address >> 12), or is the address itself where the epoch translates nothing.
+    An execution of block `b` (`blocks[executions[i]]`) consumes `blocks[b].values` words of `values`, truncated or not;
+    the address of each of its instructions with a slot is `values[first + slot] + offset`, and its physical address
+    follows from the translation row of (current epoch, address >> 12), or is the address itself where the epoch
+    translates nothing.
     """
 
     insns: Records
@@ -41,4 +42,4 @@ class Trace:
     ranges: Records
     """RANGE[n]: what lies where in physical memory."""
     meta: Mapping[str, Any] = field(default_factory=dict)
-    """JSON-able facts of the run: routine, boot, outcome, entry, image_ok, symbols, timing_dependent ... (docs/trace.md)."""
+    """JSON-able facts of the run: routine, boot, outcome, entry, image_ok, symbols, ... (docs/trace.md)."""
