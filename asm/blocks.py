@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asm.insn import UXTX, Insn, MemoryOperand, bit, bits, wrap
-from traces.schema import INSN, NO_REGISTER, Access, InsnFlag
+from traces.schema import INSN, NO_REGISTER, Access, InsnClass, InsnFlag
 
 NO_SLOT = -1
 
@@ -119,6 +119,9 @@ def _at_entry(memory: MemoryOperand, known: dict[int, _Known]) -> tuple[Capture,
 
 def _execute(insn: Insn, known: dict[int, _Known]) -> None:
     """Follow what the instruction does to registers that may form addresses."""
+    if insn.cls is InsnClass.OTHER:  # not understood: it may have written anything
+        known.clear()
+        return
     result = _result(insn, known)
     for number in insn.dst:
         known.pop(number, None)

@@ -74,8 +74,9 @@ def from_registers(site: Site) -> Insn:
 def _other_register_forms(site: Site) -> Insn:
     word = site.word
     rd, rn, rm = bits(word, 4, 0), bits(word, 9, 5), bits(word, 20, 16)
-    if bit(word, 24):  # madd and its kin: three sources
-        src = register(rn) + register(rm) + register(bits(word, 14, 10))
+    if bit(word, 24):  # madd and its kin add Ra; smulh and umulh have no use for it
+        added = () if bits(word, 22, 21) == 2 else register(bits(word, 14, 10))
+        src = register(rn) + register(rm) + added
         return Insn(*site, InsnClass.MUL, dst=register(rd), src=distinct(src))
     match bits(word, 23, 21):
         case 0 if not bits(word, 15, 10):  # adc, sbc

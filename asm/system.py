@@ -1,12 +1,22 @@
 """System instructions: hints, barriers, cache and TLB maintenance, system registers (Arm ARM C4.1.94, C5)."""
 
-from asm.insn import LINK_REGISTER, STACK_POINTER, Insn, MemoryOperand, Site, SystemRegister, bit, bits, register
-from traces.schema import FLAGS_REGISTER, NO_REGISTER, Access, Barrier, InsnClass, InsnFlag, Maintenance
+from asm.insn import (
+    LINK_REGISTER,
+    NO_FLAGS,
+    STACK_POINTER,
+    ZERO_REGISTER,
+    Insn,
+    MemoryOperand,
+    Site,
+    SystemRegister,
+    bit,
+    bits,
+    register,
+)
+from traces.schema import FLAGS_REGISTER, Access, Barrier, InsnClass, InsnFlag, Maintenance
 
 ZVA_BYTES = 64
 """What DC ZVA zeroes: DCZID_EL0.BS is 4 on every core we model, and in Unicorn."""
-
-_NO_FLAGS = InsnFlag(0)
 
 # DC and IC by (op1, CRm, op2), CRn = 7 (Arm ARM table C5-1). The memory-tagging forms that also work on data count as
 # their plain namesakes; those that work on tags alone are left out.
@@ -125,7 +135,8 @@ def system(site: Site) -> Insn:
     sysreg = (op0, bits(word, 18, 16), bits(word, 15, 12), bits(word, 11, 8), bits(word, 7, 5))
     reads = bit(word, 21)
     if op0 == 0:
-        return _without_register(site)
+        undefined = reads or (rt != ZERO_REGISTER and sysreg[2] != 1)  # Capstone names these too
+        return Insn(*site, InsnClass.OTHER) if undefined else _without_register(site)
     if op0 == 1:
         if reads:  # sysl
             return Insn(*site, InsnClass.SYSTEM_READ, dst=register(rt), sysreg=sysreg)
@@ -133,10 +144,10 @@ def system(site: Site) -> Insn:
     if reads:
         # FPCR, FPSR, DAIF and the like are plain reads; NZCV is a data dependence on the flags.
         src = (FLAGS_REGISTER,) if sysreg == (3, 3, 4, 2, 0) else ()
-        flags = InsnFlag.READS_COUNTER if reads_counter(sysreg) else _NO_FLAGS
+        flags = InsnFlag.READS_COUNTER if reads_counter(sysreg) else NO_FLAGS
         return Insn(*site, InsnClass.SYSTEM_READ, dst=register(rt), src=src, flags=flags, sysreg=sysreg)
     dst: tuple[int, ...] = ()
-    flags = InsnFlag.CHANGES_REGIME if changes_regime(sysreg) else _NO_FLAGS
+    flags = InsnFlag.CHANGES_REGIME if changes_regime(sysreg) else NO_FLAGS
     if sysreg == (3, 3, 4, 2, 0):
         dst, flags = (FLAGS_REGISTER,), InsnFlag.SETS_FLAGS
     elif sysreg == (3, 0, 4, 2, 0):  # SPSel: SP is another register from here on
@@ -181,31 +192,21 @@ def _maintenance(site: Site, sysreg: SystemRegister, rt: int) -> Insn:
     if kind is Maintenance.NONE:
         return Insn(*site, InsnClass.SYSTEM_WRITE, src=src, sysreg=sysreg)
     # A line named by XZR is at address 0: there is no register to capture, and no such line is worth following.
-    memory = MemoryOperand(base=rt, index=NO_REGISTER) if src else None
-    if kind is Maintenance.DC_ZVA and memory:
-        return Insn(
-            *site,
-            InsnClass.MAINTENANCE,
-            src=src,
-            access=Access.ZERO,
-            size=ZVA_BYTES,
-            element=1,
-            memory=memory,
-            maintenance=kind,
-            sysreg=sysreg,
-        )
-    if kind in _BY_VA and memory:
-        return Insn(
-            *site,
-            InsnClass.MAINTENANCE,
-            src=src,
-            access=Access.MAINTAIN,
-            element=1,
-            memory=memory,
-            maintenance=kind,
-            sysreg=sysreg,
-        )
-    return Insn(*site, InsnClass.MAINTENANCE, src=src, maintenance=kind, sysreg=sysreg)
+    memory = MemoryOperand(rt) if src else None
+    zeroes = kind is Maintenance.DC_ZVA
+    if memory is None or not (zeroes or kind in _BY_VA):
+        return Insn(*site, InsnClass.MAINTENANCE, src=src, maintenance=kind, sysreg=sysreg)
+    return Insn(
+        *site,
+        InsnClass.MAINTENANCE,
+        src=src,
+        access=Access.ZERO if zeroes else Access.MAINTAIN,
+        size=ZVA_BYTES if zeroes else 0,
+        element=1,
+        memory=memory,
+        maintenance=kind,
+        sysreg=sysreg,
+    )
 
 
 def _maintenance_kind(sysreg: SystemRegister) -> Maintenance:
