@@ -1,0 +1,52 @@
+"""Reading what a person hands in: files, TOML tables, and one-line errors that name the file."""
+
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from traces.errors import InputError
+
+
+@contextmanager
+def named_input(name: str) -> Iterator[None]:
+    """Put `name` (the file) before an InputError that is raised inside."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
+
+
+def known_keys(where: str, table: Any, known: frozenset[str], *, required: frozenset[str] = frozenset()) -> None:
+    """Refuse a table with keys that nobody knows, or without those it must have."""
+    if not isinstance(table, Mapping):
+        raise InputError(f"{where}: {table!r} must be a table with the keys {', '.join(sorted(known))}")
+    for key in table:
+        if key not in known:
+            raise InputError(f"{where}: unknown key {key!r}; known: {', '.join(sorted(known))}")
+    for key in sorted(required):
+        if key not in table:
+            raise InputError(f"{where}: {key!r} is missing")
+
+
+def toml_tables(text: str, name: str, key: str) -> Sequence[Mapping[str, Any]]:
+    """Return the array of tables `key` of a TOML document; InputError when there is none or the text is not TOML."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{name}: not TOML: {error}") from error
+    tables = document.get(key)
+    if not isinstance(tables, list) or not tables:
+        raise InputError(f"{name}: {key}: expected at least one [[{key}]] table")
+    return tables
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file that a person named; InputError when it cannot be read or is not text."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text (byte {error.start})") from error
