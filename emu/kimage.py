@@ -169,7 +169,8 @@ def _check_entries(words: NDArray[np.uint64], pa: int, page_bytes: int, ram: Seq
     addresses = words - low
     inside = np.zeros(len(words), bool)
     for span in ram:
-        inside |= (addresses >= np.uint64(span.pa)) & (addresses + np.uint64(page_bytes) <= np.uint64(span.end))
+        if span.size >= page_bytes:
+            inside |= (addresses >= np.uint64(span.pa)) & (addresses <= np.uint64(span.end - page_bytes))
     flagged = (low == np.uint64(Indirection.SOURCE)) | (low == np.uint64(Indirection.DESTINATION))
     for good, rule in (
         (words != 0, "is 0: the list is not terminated by DONE"),
