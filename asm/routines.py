@@ -1,0 +1,113 @@
+"""Routines: the pieces of machine code that a relocation is made of, our own or a kernel's, with how to enter them."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cache
+from importlib import resources
+from types import MappingProxyType
+
+from asm.assemble import assemble
+from traces.errors import InputError
+
+LARGEST_BYTES = 4096
+"""KEXEC_CONTROL_PAGE_SIZE: what fits the one page that the kernel copies its relocation code to."""
+
+
+class Protocol(StrEnum):
+    """How a relocation routine is told what to do."""
+
+    MMU_OFF = "mmu-off"
+    """x0 = kimage->head, x1 = start, x2 = dtb, all physical (to 5.15, and RFC v1)."""
+    ARGUMENT_PAGE = "argument-page"
+    """x0 = PA of struct kern_reloc_arg (RFC v2)."""
+    KIMAGE = "kimage"
+    """x0 = VA of struct kimage (5.16 and newer)."""
+
+
+def _none() -> Mapping[str, int]:
+    return MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Routine:
+    """Position-independent machine code with its names."""
+
+    name: str
+    code: bytes
+    source: str
+    """"own: FILE.S", or "image: PATH" with where in it."""
+    symbols: Mapping[str, int] = field(default_factory=_none)
+    """Label -> offset in code."""
+    protocol: Protocol | None = None
+    """None of what is not a relocation routine."""
+    kimage_offsets: Mapping[str, int] = field(default_factory=_none)
+    """Field -> offset in struct kimage (KIMAGE) or struct kern_reloc_arg (ARGUMENT_PAGE); empty otherwise."""
+    entry: int = 0
+    """Offset at which it is entered."""
+    page_bytes: int = 4096
+    """The page size that it was built for."""
+    text: str = ""
+    """Its .S source, where there is one."""
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the code, which names it beyond doubt."""
+        return hashlib.sha256(self.code).hexdigest()
+
+
+# struct kimage of 5.17, LP64 (facts in docs/routines.md): what the old kernel fills in and the routine reads.
+_KIMAGE_5_17 = {
+    "head": 0,
+    "start": 24,
+    "dtb": 640,
+    "el2_vectors": 664,
+    "ttbr0": 672,
+    "ttbr1": 680,
+    "zero_page": 688,
+    "phys_offset": 696,
+    "t0sz": 704,
+}
+
+# Our own order (the posted structure has these fields, among others).
+_ARGUMENT_RFC_V2 = {"head": 0, "entry": 8, "arg0": 16, "arg1": 24, "arg2": 32, "arg3": 40, "ttbr0": 48}
+
+_ROUTINES: Mapping[str, tuple[Protocol | None, Mapping[str, int]]] = {
+    "relocate-v4.19": (Protocol.MMU_OFF, {}),
+    "relocate-v5.12": (Protocol.MMU_OFF, {}),
+    "relocate-rfc-v1": (Protocol.MMU_OFF, {}),
+    "relocate-rfc-v2": (Protocol.ARGUMENT_PAGE, _ARGUMENT_RFC_V2),
+    "relocate-v5.17": (Protocol.KIMAGE, _KIMAGE_5_17),
+    "soft-restart-v4.19": (None, {}),
+    "soft-restart-rfc-v1": (None, {}),
+    "soft-restart-v5.17": (None, {}),
+    "hyp-stub-v4.19": (None, {}),
+    "hyp-stub-v5.17": (None, {}),
+    "kexec-vectors-v5.17": (None, {}),
+}
+
+
+def routine_names() -> tuple[str, ...]:
+    """Return the names of our own routines."""
+    return tuple(_ROUTINES)
+
+
+@cache
+def routine(name: str) -> Routine:
+    """Assemble one of our own routines. Unknown names raise InputError."""
+    if name not in _ROUTINES:
+        raise InputError(f"routine {name!r}: must be one of {', '.join(_ROUTINES)}")
+    protocol, offsets = _ROUTINES[name]
+    file = f"{name}.S"
+    text = resources.files("asm").joinpath("routines", file).read_text(encoding="utf-8")
+    assembly = assemble(text, name=file)
+    return Routine(
+        name=name,
+        code=assembly.code,
+        symbols=MappingProxyType(dict(assembly.symbols)),
+        source=f"own: {file}",
+        protocol=protocol,
+        kimage_offsets=MappingProxyType(dict(offsets)),
+        text=text,
+    )
