@@ -6,10 +6,13 @@ a code. Under NUMBA_DISABLE_JIT=1 the same functions run as Python.
 """
 
 import ctypes
+from functools import cache
 
+import llvmlite.binding
 import numpy as np
-from numba import config, njit, types
+from numba import carray, cfunc, config, njit, types
 from numba.extending import intrinsic
+from unicorn.unicorn_py3 import unicorn as binding
 
 # Places in `emu.regime.words`, in the order of `emu.regime.WORDS` (a test compares them).
 (
@@ -509,3 +512,647 @@ def walk(words, regions, va, access, result):
     if result[R_MEMORY_TYPE] <= NORMAL_NC:
         result[R_SHAREABILITY] = SH_OUTER
     return FAULT_NONE
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Capture: what Unicorn calls for every block. `emu.capture` owns the arrays; here they are host addresses in one control
+# block, the user_data of the callbacks. The callbacks only ever append and count. Whatever they cannot do themselves (a
+# block they do not know, a full array, an access to refuse) they name in C_REASON and stop: Unicorn then stands exactly
+# before that block, and Python goes on from there.
+
+(
+    C_REASON,  # REASON_NONE, or why the callback stopped
+    C_PC,  # of the block, or the instruction, it stands before
+    C_SIZE,  # of that block, bytes
+    C_INSN,  # of REASON_RAISE: the instruction's place in its block
+    C_RAISE,  # of REASON_RAISE: RAISE_...
+    C_VA,  # of REASON_RAISE: the address
+    C_PENDING,  # PENDING_... bits: look before the next block
+    C_PASS,  # PASS_...: what the next block need not stop for
+    C_STOP_PC,  # stop before the instruction here (it has a code hook); NOWHERE
+    C_EPOCH,
+    C_FLAT,  # 1: neither stage translates
+    C_FLAT_TYPE,
+    C_PA_BITS,
+    C_INSTRUCTIONS,  # begun so far
+    C_BUDGET,
+    C_CURRENT,  # record of the block begun last; -1
+    C_CURRENT_VALUES,  # where its values begin
+    C_FOUND_PA,  # what `resolve` found
+    C_FOUND_TYPE,
+    C_SCRATCH,  # one register, on its way
+    C_EXECUTIONS_AT,
+    C_EXECUTIONS_USED,
+    C_EXECUTIONS_LIMIT,
+    C_VALUES_AT,
+    C_VALUES_USED,
+    C_VALUES_LIMIT,
+    C_LOOKUP_AT,
+    C_LOOKUP_MASK,
+    C_RECORDS_AT,
+    C_CAPTURES_AT,
+    C_GROUPS_AT,
+    C_GROUPS_USED,
+    C_OPERANDS_AT,
+    C_LATE_AT,
+    C_PAGES_AT,
+    C_PAGES_MASK,
+    C_PAGES_USED,
+    C_PAGES_LIMIT,
+    C_ROWS_AT,
+    C_ROWS_USED,
+    C_ROWS_LIMIT,
+    C_READS_AT,
+    C_READS_USED,
+    C_READS_BEFORE,  # walk reads already taken away: the row of the first one in C_READS_AT
+    C_READS_LIMIT,
+    C_WATCH_AT,
+    C_WATCH_MASK,
+    C_WATCH_USED,
+    C_WATCH_LIMIT,
+    C_REGIONS_AT,
+    C_REGIONS_COUNT,
+    C_REGIME_AT,
+    C_RESULT_AT,
+) = range(53)
+CONTROL_WORDS = 64
+NOWHERE = -1
+
+REASON_NONE = 0
+REASON_PENDING = 1
+REASON_UNKNOWN = 2
+"""No record of a block of this address and size."""
+REASON_MARKED = 3
+"""The block asks to stop before each execution."""
+REASON_BUDGET = 4
+REASON_RAISE = 5
+"""The architecture refuses an access that Unicorn would let pass."""
+REASON_AT_PC = 6
+"""Before the instruction at C_STOP_PC."""
+REASON_RAISE_LATE = 7
+"""As REASON_RAISE, but in a block that has begun, before the instruction at C_PC."""
+
+PENDING_REGIME = 1
+"""The last block may have changed the regime."""
+PENDING_TABLE = 2
+"""It stored to a line that descriptors of this epoch were read from."""
+PENDING_CODE = 4
+"""It stored to a line that instructions of this epoch were fetched from."""
+PENDING_FULL = 8
+"""Executions or values are full."""
+PENDING_ROOM = 16
+"""Pages, translations, walk reads or watched pages are nearly full."""
+
+PASS_NOTHING = 0
+PASS_MARK = 1
+PASS_RAISE = 2
+
+RAISE_NONE = 0
+RAISE_ALIGNMENT = 1
+RAISE_SP_ALIGNMENT = 2
+RAISE_WALK = 3
+"""DC or IC by VA: the walk faults."""
+RAISE_EXCLUSIVE = 4
+"""An exclusive or atomic access to Device memory."""
+
+# Columns of the lookup table (open addressing), by (va, size of the block).
+L_VA, L_SIZE, L_RECORD = range(3)
+LOOKUP_COLUMNS = 3
+
+# Columns of a record: what the callback needs of one block.
+(
+    RC_VA,
+    RC_BLOCK,  # row of Trace.blocks
+    RC_COUNT,
+    RC_VALUES,
+    RC_ENTRY_FIRST,
+    RC_ENTRY_COUNT,
+    RC_GROUP_FIRST,
+    RC_GROUP_COUNT,
+    RC_LATE_FIRST,
+    RC_LATE_COUNT,
+    RC_MARKED,
+    RC_AFTER,  # PENDING_... to set once it has begun
+    RC_STOP_INSN,  # stop before this instruction of it; -1
+) = range(13)
+RECORD_COLUMNS = 16
+
+# Columns of a capture: Unicorn's register numbers; index -1 if none.
+CP_BASE, CP_INDEX, CP_EXTEND, CP_SHIFT = range(4)
+CAPTURE_COLUMNS = 4
+
+# Columns of a late capture; its operands are one group.
+LT_INSN, LT_SLOT, LT_BASE, LT_INDEX, LT_EXTEND, LT_SHIFT, LT_GROUP = range(7)
+LATE_COLUMNS = 8
+
+# Columns of a group: the operands of a block that share a slot. While all of them stay within the page seen last, and
+# the value is aligned by G_MASK, nothing need be looked up.
+(
+    G_SLOT,  # -1: the value is 0
+    G_LOW,  # lowest offset
+    G_SPAN,  # bytes from there to the end of the highest
+    G_PAGE,  # page seen last; NOWHERE
+    G_MASK,
+    G_MASK_NORMAL,  # what G_MASK becomes in Normal memory; -1: never keep the page
+    G_MASK_DEVICE,
+    G_FIRST,
+    G_COUNT,
+) = range(9)
+GROUP_COLUMNS = 10
+
+# Columns of an operand.
+(
+    OP_INSN,
+    OP_OFFSET,
+    OP_SIZE,
+    OP_ALIGNMENT,  # bytes of an element, less one
+    OP_KIND,  # LOAD .. MAINTAIN_WRITE
+    OP_FLAGS,
+    OP_SP_DELTA,  # added to the value: SP as the instruction sees it
+) = range(7)
+OPERAND_COLUMNS = 8
+
+OP_STRICT = 1
+"""Unaligned faults in any memory."""
+OP_ZERO = 2
+"""DC ZVA: a whole block around the address."""
+OP_SP = 4
+"""SP must be aligned to 16 bytes."""
+OP_EXCLUSIVE = 8
+OP_PREFETCH = 16
+ZVA_BLOCK = 64
+
+# Columns of the page table cache (open addressing), of translation rows and of walk reads.
+P_PAGE, P_PA, P_TYPE = range(3)
+PAGES_COLUMNS = 3
+(
+    ROW_EPOCH,
+    ROW_PAGE,
+    ROW_PA,
+    ROW_MEMORY_TYPE,
+    ROW_FETCH_TYPE,
+    ROW_SHAREABILITY,
+    ROW_LEAF_LOG2,
+    ROW_LEAF2_LOG2,
+    ROW_CONTIGUOUS,
+    ROW_GLOBAL,
+    ROW_WALK_COUNT,
+    ROW_WALK_FIRST,
+) = range(12)
+ROW_COLUMNS = 12
+READ_COLUMNS = 3
+
+# Columns of watched physical pages (open addressing): a bit for each 64-byte line that holds descriptors, or code.
+WT_PAGE, WT_TABLE, WT_CODE = range(3)
+WATCH_COLUMNS = 3
+
+PART_FAULTS = 0
+PART_LOOK = 1
+"""Stores to a watched page: look each time."""
+PART_KEEP = 2
+
+ROOM_ROWS = 1024
+ROOM_READS = 16384
+ROOM_VALUES = 1024
+"""More than one block can append: at most 256 instructions, each touching two pages, each walk MOST_READS."""
+
+_PAGE_NUMBERS = (1 << 52) - 1
+_OFFSET = 4095
+_HASH = 0x9E3779B97F4A7C15 - (1 << 64)
+_DEVICE_GRE = 3
+
+uc_reg_read = types.ExternalFunction("uc_reg_read", types.int32(types.voidptr, types.int32, types.voidptr))
+uc_emu_stop = types.ExternalFunction("uc_emu_stop", types.int32(types.voidptr))
+"""Unicorn's own functions, linked by `callbacks`. (A ctypes function would keep callbacks from being cached on disk.)"""
+
+
+@intrinsic
+def pointer(typing_context, host):
+    """Turn a host address into a pointer."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.inttoptr(arguments[0], context.get_value_type(types.voidptr))
+
+    return types.voidptr(types.int64), generate
+
+
+@njit(cache=True, inline="always")
+def hashed(key, mask):
+    """Where to begin looking for a key."""
+    product = key * _HASH
+    return (product ^ (product >> 29) ^ (product >> 47)) & mask
+
+
+@njit(cache=True)
+def forget_pages(control):
+    """Make every group look its page up again: a page that it stores to may just have become watched."""
+    groups = carray(pointer(control[C_GROUPS_AT]), (control[C_GROUPS_USED], GROUP_COLUMNS), np.int64)
+    for row in range(groups.shape[0]):
+        groups[row, G_PAGE] = NOWHERE
+
+
+@njit(cache=True)
+def watched(control, page):
+    """Row of a physical page in the watch table; of the free place for it, if it is not watched."""
+    mask = control[C_WATCH_MASK]
+    watch = carray(pointer(control[C_WATCH_AT]), (mask + 1, WATCH_COLUMNS), np.int64)
+    row = hashed(page, mask)
+    while watch[row, WT_PAGE] not in (page, NOWHERE):
+        row = (row + 1) & mask
+    return row
+
+
+@njit(cache=True)
+def watch_lines(control, pa, size, column):
+    """Note that lines of one page hold descriptors, or code."""
+    mask = control[C_WATCH_MASK]
+    watch = carray(pointer(control[C_WATCH_AT]), (mask + 1, WATCH_COLUMNS), np.int64)
+    row = watched(control, pa >> 12)
+    if watch[row, WT_PAGE] == NOWHERE:
+        if control[C_WATCH_USED] >= mask:  # cannot be: PENDING_ROOM comes first
+            return
+        watch[row, WT_PAGE] = pa >> 12
+        control[C_WATCH_USED] += 1
+        if control[C_WATCH_USED] > control[C_WATCH_LIMIT]:
+            control[C_PENDING] |= PENDING_ROOM
+        forget_pages(control)
+    for line in range((pa & _OFFSET) >> 6, ((pa & _OFFSET) + size + 63) >> 6):
+        watch[row, column] |= np.int64(1) << line
+
+
+@njit(cache=True)
+def note_store(control, pa, size):
+    """A store of `size` bytes within one page: set PENDING_... if it hits a watched line; whether the page is watched."""
+    mask = control[C_WATCH_MASK]
+    watch = carray(pointer(control[C_WATCH_AT]), (mask + 1, WATCH_COLUMNS), np.int64)
+    row = watched(control, pa >> 12)
+    if watch[row, WT_PAGE] == NOWHERE:
+        return False
+    for line in range((pa & _OFFSET) >> 6, ((pa & _OFFSET) + size + 63) >> 6):
+        if watch[row, WT_TABLE] >> line & 1:
+            control[C_PENDING] |= PENDING_TABLE
+        if watch[row, WT_CODE] >> line & 1:
+            control[C_PENDING] |= PENDING_CODE
+    return True
+
+
+@njit(cache=True)
+def page_row(control, page):
+    """Row of a virtual page in the page table cache; of the free place for it, if it is not there."""
+    mask = control[C_PAGES_MASK]
+    pages = carray(pointer(control[C_PAGES_AT]), (mask + 1, PAGES_COLUMNS), np.int64)
+    row = hashed(page, mask)
+    while pages[row, P_PAGE] not in (page, NOWHERE):
+        row = (row + 1) & mask
+    return row
+
+
+@njit(cache=True)
+def carry_over(old, new):
+    """Copy the rows of an open-addressing table, keyed by column 0, into a larger and empty one."""
+    mask = new.shape[0] - 1
+    for row in range(old.shape[0]):
+        if old[row, 0] != NOWHERE:
+            free = hashed(old[row, 0], mask)
+            while new[free, 0] != NOWHERE:
+                free = (free + 1) & mask
+            for column in range(old.shape[1]):
+                new[free, column] = old[row, column]
+
+
+@njit(cache=True)
+def note_translation(control, page, result):
+    """Append a page's translation and its walk, and watch the descriptors it came from."""
+    rows = carray(pointer(control[C_ROWS_AT]), (control[C_ROWS_LIMIT] + ROOM_ROWS, ROW_COLUMNS), np.int64)
+    reads = carray(pointer(control[C_READS_AT]), (control[C_READS_LIMIT] + ROOM_READS, READ_COLUMNS), np.int64)
+    first = control[C_READS_USED]
+    row = rows[control[C_ROWS_USED]]
+    row[ROW_EPOCH] = control[C_EPOCH]
+    row[ROW_PAGE] = page
+    row[ROW_PA] = result[R_PA] & ~_OFFSET
+    row[ROW_MEMORY_TYPE] = result[R_MEMORY_TYPE]
+    row[ROW_FETCH_TYPE] = result[R_FETCH_TYPE]
+    # 1 is reserved; it acts as Non-shareable here (emu.walker).
+    row[ROW_SHAREABILITY] = SH_NON if result[R_SHAREABILITY] == 1 else result[R_SHAREABILITY]
+    row[ROW_LEAF_LOG2] = result[R_LEAF_LOG2]
+    row[ROW_LEAF2_LOG2] = result[R_LEAF2_LOG2]
+    row[ROW_CONTIGUOUS] = result[R_CONTIGUOUS]
+    row[ROW_GLOBAL] = result[R_GLOBAL]
+    row[ROW_WALK_COUNT] = result[R_READS]
+    row[ROW_WALK_FIRST] = control[C_READS_BEFORE] + first
+    for read in range(result[R_READS]):
+        for column in range(READ_COLUMNS):
+            reads[first + read, column] = result[R_READ + 3 * read + column]
+        watch_lines(control, result[R_READ + 3 * read], 8, WT_TABLE)
+    control[C_ROWS_USED] += 1
+    control[C_READS_USED] = first + result[R_READS]
+    if control[C_ROWS_USED] > control[C_ROWS_LIMIT] or control[C_READS_USED] > control[C_READS_LIMIT]:
+        control[C_PENDING] |= PENDING_ROOM
+
+
+@njit(cache=True)
+def resolve(control, va, kind):
+    """Translate one address in the current epoch: fault code; C_FOUND_PA (of the page) and C_FOUND_TYPE.
+
+    A page is walked, and its row appended, when it is first touched. Permissions are judged by that first walk, and of
+    DC IVAC always: what else may be refused later, Unicorn refuses.
+    """
+    if control[C_FLAT] != 0 and va >> control[C_PA_BITS] == 0:
+        control[C_FOUND_PA] = va & ~_OFFSET
+        control[C_FOUND_TYPE] = control[C_FLAT_TYPE]
+        return FAULT_NONE
+    page = (va >> 12) & _PAGE_NUMBERS
+    pages = carray(pointer(control[C_PAGES_AT]), (control[C_PAGES_MASK] + 1, PAGES_COLUMNS), np.int64)
+    row = page_row(control, page)
+    known = pages[row, P_PAGE] == page
+    if not known or kind == MAINTAIN_WRITE:
+        regime = carray(pointer(control[C_REGIME_AT]), (W_UNPRIVILEGED + 1,), np.int64)
+        regions = carray(pointer(control[C_REGIONS_AT]), (control[C_REGIONS_COUNT], 3), np.uint64)
+        result = carray(pointer(control[C_RESULT_AT]), (RESULT_WORDS,), np.int64)
+        fault = walk(regime, regions, va, kind, result)
+        if fault != FAULT_NONE:
+            return fault
+        if not known:
+            pages[row, P_PAGE] = page
+            pages[row, P_PA] = result[R_PA] & ~_OFFSET
+            pages[row, P_TYPE] = result[R_MEMORY_TYPE]
+            control[C_PAGES_USED] += 1
+            if control[C_PAGES_USED] > control[C_PAGES_LIMIT]:
+                control[C_PENDING] |= PENDING_ROOM
+            if control[C_FLAT] == 0:
+                note_translation(control, page, result)
+    control[C_FOUND_PA] = pages[row, P_PA]
+    control[C_FOUND_TYPE] = pages[row, P_TYPE]
+    return FAULT_NONE
+
+
+@njit(cache=True)
+def refuse(control, insn, reason, va):
+    """Note the earliest instruction of the block that must not be let pass."""
+    if control[C_RAISE] == RAISE_NONE or insn < control[C_INSN]:
+        control[C_INSN] = insn
+        control[C_RAISE] = reason
+        control[C_VA] = va
+
+
+@njit(cache=True)
+def check_part(control, operand, va, size):
+    """Check the bytes of an operand that lie in one page: PART_KEEP, PART_LOOK or PART_FAULTS."""
+    kind, flags, insn = operand[OP_KIND], operand[OP_FLAGS], operand[OP_INSN]
+    if resolve(control, va, kind) != FAULT_NONE:
+        if kind >= MAINTAIN:  # Unicorn faults other accesses itself
+            refuse(control, insn, RAISE_WALK, va)
+        return PART_FAULTS
+    if control[C_FOUND_TYPE] <= _DEVICE_GRE and kind < MAINTAIN and flags & (OP_ZERO | OP_EXCLUSIVE) != 0:
+        refuse(control, insn, RAISE_ALIGNMENT if flags & OP_ZERO != 0 else RAISE_EXCLUSIVE, va)
+        return PART_FAULTS
+    if kind == STORE and note_store(control, control[C_FOUND_PA] | (va & _OFFSET), size):
+        return PART_LOOK
+    return PART_KEEP
+
+
+@njit(cache=True)
+def check_operand(control, operand, value):
+    """Check one operand in full: alignment, then the pages it touches; whether its page may be kept as seen."""
+    flags, insn, size = operand[OP_FLAGS], operand[OP_INSN], operand[OP_SIZE]
+    va = value + operand[OP_OFFSET]
+    if flags & OP_SP != 0 and (value + operand[OP_SP_DELTA]) & 15 != 0:
+        refuse(control, insn, RAISE_SP_ALIGNMENT, va)
+        return False
+    unaligned = va & operand[OP_ALIGNMENT] != 0
+    if unaligned and flags & OP_STRICT != 0:
+        refuse(control, insn, RAISE_ALIGNMENT, va)
+        return False
+    if flags & OP_ZERO != 0:
+        va &= ~(ZVA_BLOCK - 1)
+    first = min(size, 4096 - (va & _OFFSET))
+    part = check_part(control, operand, va, first)
+    device = control[C_FOUND_TYPE] <= _DEVICE_GRE
+    if first < size and part != PART_FAULTS:
+        part = min(part, check_part(control, operand, va + first, size - first))
+        device = device or control[C_FOUND_TYPE] <= _DEVICE_GRE
+    if unaligned and device and part != PART_FAULTS and operand[OP_KIND] < MAINTAIN and flags & OP_PREFETCH == 0:
+        refuse(control, insn, RAISE_ALIGNMENT, va)
+        return False
+    return part == PART_KEEP
+
+
+@njit(cache=True)
+def check_slowly(control, group, value):
+    """Check every operand of a group, and keep the page as seen if one page has them all."""
+    operands = carray(
+        pointer(control[C_OPERANDS_AT] + 8 * OPERAND_COLUMNS * group[G_FIRST]),
+        (group[G_COUNT], OPERAND_COLUMNS),
+        np.int64,
+    )
+    keep = True
+    for row in range(group[G_COUNT]):
+        keep = check_operand(control, operands[row], value) and keep
+    low = value + group[G_LOW]
+    group[G_PAGE] = NOWHERE
+    if keep and (low & _OFFSET) + group[G_SPAN] <= 4096:
+        mask = group[G_MASK_DEVICE] if control[C_FOUND_TYPE] <= _DEVICE_GRE else group[G_MASK_NORMAL]
+        if mask != -1:
+            group[G_MASK] = mask
+            group[G_PAGE] = (low >> 12) & _PAGE_NUMBERS
+
+
+@njit(cache=True, inline="always")
+def check_group(control, group, value):
+    """Check the operands of a group, at the cost of three compares while nothing is new."""
+    low = value + group[G_LOW]
+    if (
+        (low >> 12) & _PAGE_NUMBERS != group[G_PAGE]
+        or (low & _OFFSET) + group[G_SPAN] > 4096
+        or value & group[G_MASK] != 0
+    ):
+        check_slowly(control, group, value)
+
+
+@njit(cache=True, inline="always")
+def read_register(engine, control, number):
+    """Read one register of the PE."""
+    uc_reg_read(engine, np.int32(number), pointer(control.ctypes.data + 8 * C_SCRATCH))
+    return control[C_SCRATCH]
+
+
+@njit(cache=True)
+def captured(engine, control, base, index, extend, shift):
+    """X[base], or X[base] + (extend(X[index]) << shift)."""
+    value = read_register(engine, control, base)
+    if index >= 0:
+        other = read_register(engine, control, index)
+        if extend == 1:
+            other &= 0xFFFF_FFFF
+        elif extend == 2:
+            other = (other << 32) >> 32
+        value += other << shift
+    return value
+
+
+@njit(cache=True)
+def halt(engine, control, reason, pc, size):
+    """Stop before this block, or this instruction, and say why."""
+    control[C_REASON] = reason
+    control[C_PC] = pc
+    control[C_SIZE] = size
+    uc_emu_stop(engine)
+
+
+@njit(cache=True, inline="always")
+def record_of(control, pc, size):
+    """Record of a block; -1 if there is none."""
+    mask = control[C_LOOKUP_MASK]
+    lookup = carray(pointer(control[C_LOOKUP_AT]), (mask + 1, LOOKUP_COLUMNS), np.int64)
+    row = hashed(pc, mask)
+    while lookup[row, L_RECORD] >= 0:
+        if lookup[row, L_VA] == pc and lookup[row, L_SIZE] == size:
+            return lookup[row, L_RECORD]
+        row = (row + 1) & mask
+    return np.int64(-1)
+
+
+@njit(cache=True)
+def note_record(lookup, va, size, record):
+    """Enter a block into the lookup table, which has a free place."""
+    mask = lookup.shape[0] - 1
+    row = hashed(va, mask)
+    while lookup[row, L_RECORD] >= 0:
+        row = (row + 1) & mask
+    lookup[row, L_VA] = va
+    lookup[row, L_SIZE] = size
+    lookup[row, L_RECORD] = record
+
+
+@njit(cache=True, inline="always")
+def begin(control, record, index, pc):
+    """Append one execution, whose values have been written."""
+    executions = carray(pointer(control[C_EXECUTIONS_AT]), (control[C_EXECUTIONS_LIMIT] + 1,), np.uint32)
+    executions[control[C_EXECUTIONS_USED]] = np.uint32(record[RC_BLOCK])
+    control[C_CURRENT] = index
+    control[C_CURRENT_VALUES] = control[C_VALUES_USED]
+    control[C_EXECUTIONS_USED] += 1
+    control[C_VALUES_USED] += record[RC_VALUES]
+    control[C_INSTRUCTIONS] += record[RC_COUNT]
+    control[C_PENDING] |= record[RC_AFTER]
+    if control[C_EXECUTIONS_USED] >= control[C_EXECUTIONS_LIMIT] or control[C_VALUES_USED] > control[C_VALUES_LIMIT]:
+        control[C_PENDING] |= PENDING_FULL
+    if record[RC_STOP_INSN] >= 0:
+        stop_pc = pc + 4 * record[RC_STOP_INSN]
+        if control[C_STOP_PC] == NOWHERE or stop_pc < control[C_STOP_PC]:
+            control[C_STOP_PC] = stop_pc
+    control[C_PASS] = PASS_NOTHING
+
+
+@njit(cache=True)
+def capture_values(engine, control, record):
+    """Read what the block's entry captures, and check the operands formed from it; zero its late slots."""
+    used, entries = control[C_VALUES_USED], record[RC_ENTRY_COUNT]
+    values = carray(pointer(control[C_VALUES_AT]), (control[C_VALUES_LIMIT] + ROOM_VALUES,), np.int64)
+    if entries:
+        captures = carray(
+            pointer(control[C_CAPTURES_AT] + 8 * CAPTURE_COLUMNS * record[RC_ENTRY_FIRST]),
+            (entries, CAPTURE_COLUMNS),
+            np.int64,
+        )
+        for slot in range(entries):
+            row = captures[slot]
+            values[used + slot] = captured(engine, control, row[CP_BASE], row[CP_INDEX], row[CP_EXTEND], row[CP_SHIFT])
+    for slot in range(entries, record[RC_VALUES]):
+        values[used + slot] = 0
+    if record[RC_GROUP_COUNT]:
+        groups = carray(
+            pointer(control[C_GROUPS_AT] + 8 * GROUP_COLUMNS * record[RC_GROUP_FIRST]),
+            (record[RC_GROUP_COUNT], GROUP_COLUMNS),
+            np.int64,
+        )
+        for row in range(groups.shape[0]):
+            slot = groups[row, G_SLOT]
+            check_group(control, groups[row], values[used + slot] if slot >= 0 else np.int64(0))
+
+
+def on_block(engine, va, size, state):
+    """Block callback: capture the execution that is about to begin, or stop before it."""
+    control = carray(state, (CONTROL_WORDS,), np.int64)
+    pc, block_bytes = np.int64(va), np.int64(size)
+    if control[C_PENDING] != 0:
+        halt(engine, control, REASON_PENDING, pc, block_bytes)
+        return
+    index = record_of(control, pc, block_bytes)
+    if index < 0:
+        halt(engine, control, REASON_UNKNOWN, pc, block_bytes)
+        return
+    record = carray(pointer(control[C_RECORDS_AT] + 8 * RECORD_COLUMNS * index), (RECORD_COLUMNS,), np.int64)
+    if record[RC_MARKED] != 0 and control[C_PASS] == PASS_NOTHING:
+        halt(engine, control, REASON_MARKED, pc, block_bytes)
+        return
+    if control[C_INSTRUCTIONS] + record[RC_COUNT] > control[C_BUDGET]:
+        halt(engine, control, REASON_BUDGET, pc, block_bytes)
+        return
+    control[C_RAISE] = RAISE_NONE
+    capture_values(engine, control, record)
+    if control[C_RAISE] != RAISE_NONE and control[C_PASS] != PASS_RAISE:
+        halt(engine, control, REASON_RAISE, pc, block_bytes)
+        return
+    begin(control, record, index, pc)
+
+
+def on_instruction(engine, va, size, state):
+    """Code callback, bounded to one address: stop before the instruction there, or read what it captures late."""
+    control = carray(state, (CONTROL_WORDS,), np.int64)
+    pc = np.int64(va)
+    if control[C_CURRENT] < 0:
+        return
+    if pc == control[C_STOP_PC]:
+        halt(engine, control, REASON_AT_PC, pc, np.int64(4))
+        return
+    record = carray(
+        pointer(control[C_RECORDS_AT] + 8 * RECORD_COLUMNS * control[C_CURRENT]), (RECORD_COLUMNS,), np.int64
+    )
+    if record[RC_LATE_COUNT] == 0:
+        return
+    late = carray(
+        pointer(control[C_LATE_AT] + 8 * LATE_COLUMNS * record[RC_LATE_FIRST]),
+        (record[RC_LATE_COUNT], LATE_COLUMNS),
+        np.int64,
+    )
+    insn = (pc - record[RC_VA]) >> 2
+    for row in range(late.shape[0]):
+        if late[row, LT_INSN] == insn:
+            capture_late(engine, control, late[row])
+            if control[C_RAISE] != RAISE_NONE:
+                halt(engine, control, REASON_RAISE_LATE, pc, np.int64(4))
+                return
+
+
+@njit(cache=True)
+def capture_late(engine, control, late):
+    """Read one late value into its slot, and check the operand formed from it."""
+    value = captured(engine, control, late[LT_BASE], late[LT_INDEX], late[LT_EXTEND], late[LT_SHIFT])
+    values = carray(pointer(control[C_VALUES_AT]), (control[C_VALUES_LIMIT] + ROOM_VALUES,), np.int64)
+    values[control[C_CURRENT_VALUES] + late[LT_SLOT]] = value
+    group = carray(
+        pointer(control[C_GROUPS_AT] + 8 * GROUP_COLUMNS * late[LT_GROUP]),
+        (GROUP_COLUMNS,),
+        np.int64,
+    )
+    control[C_RAISE] = RAISE_NONE
+    check_group(control, group, value)
+
+
+CALLBACK = types.void(types.voidptr, types.uint64, types.uint32, types.voidptr)
+"""uc_cb_hookcode_t: what Unicorn calls for blocks and for instructions."""
+
+
+@cache
+def callbacks():
+    """Compile, or load from disk, the block and the instruction callback: their addresses. Needs the JIT."""
+    for name in ("uc_reg_read", "uc_emu_stop"):
+        address = ctypes.cast(getattr(binding.uclib, name), ctypes.c_void_p).value
+        llvmlite.binding.add_symbol(name, address)
+    compiled = [cfunc(CALLBACK, cache=True)(function) for function in (on_block, on_instruction)]
+    _KEPT.extend(compiled)
+    return tuple(callback.address for callback in compiled)
+
+
+_KEPT: list[object] = []

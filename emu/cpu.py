@@ -1,0 +1,188 @@
+"""Cpu: one PE in Unicorn, its registers by name, and the traps of setting its exception level."""
+
+import ctypes
+from collections.abc import Iterator, MutableMapping, Sequence
+from typing import overload
+
+from unicorn import UC_ARCH_ARM64, UC_MODE_ARM, UC_PROT_ALL, Uc, UcError, arm64_const, unicorn_const
+
+from emu.memory import PhysicalMemory
+from emu.regime import Regime
+from emu.registers import BANKED_SP, SYSTEM_REGISTERS, SystemRegister, X, encoding
+from traces.errors import InputError
+
+MODELS = {"cortex-a72": arm64_const.UC_CPU_ARM64_A72, "max": arm64_const.UC_CPU_ARM64_MAX}
+"""The PEs that can be had: Cortex-A72 (v8.0), and Unicorn's `max` for VHE."""
+
+DAIF_MASKED = 0x3C0
+SPSEL = 1
+NZCV_BITS = 28
+RW = 1 << 31
+E2H = 1 << 34
+
+_PA_BITS = (32, 36, 40, 42, 44, 48, 52)
+_SCR_EL3 = 0x501
+"""RW, HCE and NS: lower levels are AArch64 and Non-secure, hvc is enabled (facts/unicorn.md)."""
+
+
+class SystemRegisters(MutableMapping[str, int]):
+    """System registers by Arm's name. A name always means that register itself: E2H redirects guests, not this."""
+
+    def __init__(self, uc: Uc) -> None:
+        self._uc = uc
+
+    def __getitem__(self, name: str) -> int:
+        return self.read(encoding(name))
+
+    def __setitem__(self, name: str, value: int) -> None:
+        self.write(encoding(name), value)
+
+    def __delitem__(self, name: str) -> None:
+        raise InputError(f"system register {name}: cannot be removed")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(SYSTEM_REGISTERS)
+
+    def __len__(self) -> int:
+        return len(SYSTEM_REGISTERS)
+
+    def read(self, register: SystemRegister) -> int:
+        """Read any register by encoding; InputError if this PE has none such."""
+        try:
+            return int(self._uc.reg_read(arm64_const.UC_ARM64_REG_CP_REG, tuple(register)))
+        except UcError as error:
+            raise InputError(f"system register {register}: not in this PE") from error
+
+    def write(self, register: SystemRegister, value: int) -> None:
+        """Write any register by encoding; InputError if this PE has none such."""
+        try:
+            self._uc.reg_write(arm64_const.UC_ARM64_REG_CP_REG, (*register, value % (1 << 64)))
+        except UcError as error:
+            raise InputError(f"system register {register}: not in this PE") from error
+
+
+class GeneralRegisters(Sequence[int]):
+    """X0..X30 by number; 31 is the SP in use."""
+
+    def __init__(self, uc: Uc) -> None:
+        self._uc = uc
+
+    @overload
+    def __getitem__(self, number: int) -> int: ...
+    @overload
+    def __getitem__(self, number: slice) -> tuple[int, ...]: ...
+    def __getitem__(self, number: int | slice) -> int | tuple[int, ...]:
+        if isinstance(number, slice):
+            return tuple(self[each] for each in range(*number.indices(len(self))))
+        return int(self._uc.reg_read(X[number]))
+
+    def __setitem__(self, number: int, value: int) -> None:
+        self._uc.reg_write(X[number], value % (1 << 64))
+
+    def __len__(self) -> int:
+        return len(X)
+
+
+class Cpu:
+    """One PE over physical memory, at EL1h with everything masked and both MMUs off until told otherwise.
+
+    Lower levels are AArch64 and Non-secure, HCR_EL2 has RW only. The memory's regions are mapped as they are now.
+    """
+
+    def __init__(self, memory: PhysicalMemory, model: str = "cortex-a72") -> None:
+        if model not in MODELS:
+            raise InputError(f"cpu model {model!r}: must be one of {', '.join(MODELS)}")
+        self.model = model
+        self.memory = memory
+        self.uc = Uc(UC_ARCH_ARM64, UC_MODE_ARM)
+        self.uc.ctl_set_cpu_model(MODELS[model])
+        self.sysreg = SystemRegisters(self.uc)
+        self.x = GeneralRegisters(self.uc)
+        self.sysreg["SCR_EL3"] = _SCR_EL3
+        self.sysreg["HCR_EL2"] = RW
+        for region in memory.regions:
+            self.uc.mem_map_ptr(region.pa, region.size, UC_PROT_ALL, ctypes.c_void_p(region.data.ctypes.data))
+        self.pa_bits = _PA_BITS[min(self.sysreg["ID_AA64MMFR0_EL1"] & 15, 6)]
+        self.enter(1)
+
+    @property
+    def pc(self) -> int:
+        """The program counter."""
+        return int(self.uc.reg_read(arm64_const.UC_ARM64_REG_PC))
+
+    @pc.setter
+    def pc(self, va: int) -> None:
+        self.uc.reg_write(arm64_const.UC_ARM64_REG_PC, va)
+
+    @property
+    def sp(self) -> int:
+        """The stack pointer in use."""
+        return self.x[31]
+
+    @sp.setter
+    def sp(self, va: int) -> None:
+        self.x[31] = va
+
+    @property
+    def pstate(self) -> int:
+        """PSTATE in the layout of SPSR."""
+        return int(self.uc.reg_read(arm64_const.UC_ARM64_REG_PSTATE))
+
+    @pstate.setter
+    def pstate(self, value: int) -> None:
+        """Change PSTATE as an exception or its return does: SP is banked, and the level takes effect at once."""
+        self.uc.reg_write(BANKED_SP[_sp_bank(self.pstate)], self.sp)
+        self.uc.reg_write(arm64_const.UC_ARM64_REG_PSTATE, value)
+        self.sp = self.uc.reg_read(BANKED_SP[_sp_bank(value)])
+        # Unicorn keeps a copy of the level that only a system register write refreshes (Unicorn issue 2333).
+        self.sysreg["TPIDR_EL1"] = self.sysreg["TPIDR_EL1"]
+
+    @property
+    def el(self) -> int:
+        """The current exception level."""
+        return self.pstate >> 2 & 3
+
+    @property
+    def e2h(self) -> bool:
+        """HCR_EL2.E2H: at EL2 the regime is EL2&0, and EL1's register names mean EL2's."""
+        return bool(self.sysreg["HCR_EL2"] & E2H)
+
+    def enter(self, el: int) -> None:
+        """Go to EL1h or EL2h (or EL0) with all interrupts masked and the flags clear."""
+        if el not in (0, 1, 2):
+            raise InputError(f"exception level {el}: must be 0, 1 or 2")
+        self.pstate = DAIF_MASKED | el << 2 | (SPSEL if el else 0)
+
+    def regime(self) -> Regime:
+        """Read the translation regime that the PE is in."""
+        el, hcr, read = self.el, self.sysreg["HCR_EL2"], self.sysreg
+        e2h = bool(hcr & E2H)
+        level = "EL2" if el == 2 or (el == 0 and e2h and hcr >> 27 & 1) else "EL1"
+        two_ranges = level == "EL1" or e2h
+        return Regime(
+            el=el,
+            e2h=e2h,
+            sctlr=read["SCTLR_" + level],
+            tcr=read["TCR_" + level],
+            mair=read["MAIR_" + level],
+            ttbr0=read["TTBR0_" + level],
+            ttbr1=read["TTBR1_" + level] if two_ranges else 0,
+            hcr=hcr,
+            vtcr=read["VTCR_EL2"],
+            vttbr=read["VTTBR_EL2"],
+            vbar=read["VBAR_" + level],
+            pa_bits=self.pa_bits,
+        )
+
+    def flush_tlb(self) -> None:
+        """Drop what Unicorn's TLB holds: its next accesses walk the tables as they are now."""
+        self.uc.ctl(unicorn_const.UC_CTL_TLB_FLUSH, unicorn_const.UC_CTL_IO_WRITE)
+
+    def flush_code(self) -> None:
+        """Drop Unicorn's translated code: needed after hooks were added, or memory was written from outside."""
+        self.uc.ctl_flush_tb()
+
+
+def _sp_bank(pstate: int) -> int:
+    """Which SP_ELx is in use."""
+    return pstate >> 2 & 3 if pstate & SPSEL else 0

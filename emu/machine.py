@@ -1,0 +1,89 @@
+"""Machine: a PE over physical memory that runs a guest to its end, and says what it did and how it ended."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from emu.capture import Capture
+from emu.cpu import Cpu
+from emu.memory import PhysicalMemory
+from emu.run import Fault, Outcome, Run
+from emu.system_access import SystemAccess
+from traces.schema import Phase
+from traces.trace import Trace
+
+__all__ = ["Fault", "Machine", "Outcome", "RunResult"]
+
+DEFAULT_BUDGET = 1_000_000_000
+"""Instructions and exceptions after which any run ends."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class RunResult:
+    """How a run ended, and what it did."""
+
+    outcome: Outcome
+    reason: str
+    """One sentence on why it ended; empty when completed."""
+    fault: Fault | None
+    """The first exception that the guest did not ask for, whatever came of it."""
+    trace: Trace
+    """Without ranges, and with what the machine itself knows in `meta`: outcome, reason, fault, symbols,
+    timing_dependent."""
+    instructions: int
+    """Executed."""
+
+
+class Machine:
+    """One PE over physical memory. Set `cpu` up (registers, level, PC), then `run`.
+
+    `forced_sctlr`: by level, (mask, value) forced upon every write of SCTLR_ELx and upon its value at the start.
+    `id_registers`: what the guest reads of these instead of Unicorn's model (CTR_EL0, ID_AA64MMFR0_EL1 ...).
+    """
+
+    def __init__(
+        self,
+        memory: PhysicalMemory,
+        *,
+        cpu: str = "cortex-a72",
+        forced_sctlr: Mapping[int, tuple[int, int]] | None = None,
+        id_registers: Mapping[str, int] | None = None,
+    ) -> None:
+        self.memory = memory
+        self.cpu = Cpu(memory, cpu)
+        self._access = SystemAccess(self.cpu, forced_sctlr or {}, id_registers or {})
+
+    def run(
+        self,
+        *,
+        stop_pa: int | None = None,
+        budget: int = DEFAULT_BUDGET,
+        phases: Mapping[int, Phase] | None = None,
+        symbols: Mapping[str, int] | None = None,
+        capture: bool = True,
+    ) -> RunResult:
+        """Run from where the PE stands until it is about to execute at `stop_pa`, hangs, or has used up its budget.
+
+        `budget` counts instructions and exceptions. `phases`: at the first instruction of a block at this VA, that phase
+        begins. `symbols`: VAs, for words about addresses. Without `capture` the trace has no executions, values or
+        translations. Nothing that a guest does raises; a later run goes on where this one ended.
+        """
+        captured = Capture(self.cpu.uc, self.memory, budget, keep=capture)
+        run = Run(
+            self.cpu, self._access, captured, stop_pa=stop_pa, phases=phases or {}, symbols=symbols or {}
+        )
+        ending = run.to_end()
+        meta: dict[str, Any] = {
+            "outcome": str(ending.outcome),
+            "reason": ending.reason,
+            "fault": None if run.fault is None else asdict(run.fault),
+            "symbols": dict(symbols or {}),
+            "timing_dependent": captured.reads_counter,
+        }
+        return RunResult(
+            outcome=ending.outcome,
+            reason=ending.reason,
+            fault=run.fault,
+            instructions=captured.instructions,
+            trace=captured.trace(meta),
+        )

@@ -1,0 +1,403 @@
+"""Run: one stretch of guest execution, from where the PE stands to its end. Handles whatever the callbacks stop for."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from unicorn import UC_ERR_FETCH_UNMAPPED, UC_HOOK_INTR, UcError, unicorn_const
+
+from asm.decode import Insn
+from emu import exceptions, kernels
+from emu.capture import Capture, Code, signed, unsigned
+from emu.cpu import Cpu
+from emu.diagnosis import HVC, INSTRUCTION_ABORT, SMC, SVC, access_abort, diagnose, fetch_abort, walk_access
+from emu.exceptions import EL3, Event, ExceptionClass, Taken, deliver
+from emu.system_access import SystemAccess
+from emu.walker import WalkAccess, translate
+from traces.schema import EpochCause, InsnClass, InsnFlag, Mark, Phase
+
+_UNTIL = (1 << 64) - 1
+"""No instruction is there: every stop is one that we asked for."""
+_UNMAPPED = (unicorn_const.UC_ERR_READ_UNMAPPED, unicorn_const.UC_ERR_WRITE_UNMAPPED)
+_RECURRING = 256
+"""The same exception from the same instruction this often, with no eret between: nothing will ever handle it."""
+
+
+class Outcome(StrEnum):
+    """How a run ended (`outcome` of interfaces.md)."""
+
+    COMPLETED = "completed"
+    HANG = "hang"
+    FAULT = "fault"
+    BUDGET = "budget"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fault:
+    """The first exception that the guest did not ask for."""
+
+    el: int
+    """The level that took it: whose ESR, FAR and ELR these are."""
+    ec: int
+    iss: int
+    esr: int
+    far: int
+    elr: int
+    reason: str
+    """One sentence a kernel engineer understands."""
+    where: str
+    """symbol+offset of `elr`, or its address."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ending:
+    """How and why a run ended."""
+
+    outcome: Outcome
+    reason: str
+    """One sentence; empty when completed."""
+
+
+class Run:
+    """Drives one Capture. Not to be used twice."""
+
+    def __init__(
+        self,
+        cpu: Cpu,
+        access: SystemAccess,
+        capture: Capture,
+        *,
+        stop_pa: int | None,
+        phases: Mapping[int, Phase],
+        symbols: Mapping[str, int],
+    ) -> None:
+        self._cpu, self._access, self._capture = cpu, access, capture
+        self._stop_pa, self._phases = stop_pa, phases
+        self._symbols = sorted((va, name) for name, va in symbols.items())
+        self._control = capture.control
+        self._interrupt: int | None = None
+        self._refused: tuple[int, Callable[[], Event]] | None = None
+        self._seen: set[tuple[int, ...]] = set()
+        self._progress = (-1, -1)
+        self._nested: dict[tuple[int, int, int], int] = {}
+        self._phase: Phase | None = None
+        self.fault: Fault | None = None
+
+    def to_end(self) -> Ending:
+        """Run until the guest completes, hangs, faults or exhausts its budget."""
+        self._access.force()
+        self._cpu.flush_code()
+        self._cpu.flush_tlb()
+        self._capture.begin_epoch(self._cpu.regime(), EpochCause.START)
+        hook = self._cpu.uc.hook_add(UC_HOOK_INTR, self._on_interrupt)
+        try:
+            while True:
+                ending = self._advance()
+                if ending is not None:
+                    return ending
+        finally:
+            self._cpu.uc.hook_del(hook)
+            self._capture.unhook()
+
+    def _on_interrupt(self, uc: object, number: int, _: object) -> None:
+        """Note what Unicorn says, and stop: everything else happens outside of emulation."""
+        self._interrupt = number
+        self._cpu.uc.emu_stop()
+
+    def _advance(self) -> Ending | None:
+        """Let Unicorn run until something stops it, and deal with that."""
+        control = self._control
+        control[kernels.C_REASON] = kernels.REASON_NONE
+        self._interrupt = None
+        error = 0
+        try:
+            self._cpu.uc.emu_start(self._cpu.pc, _UNTIL)
+        except UcError as stopped:
+            error = stopped.errno
+        if self._interrupt is not None:
+            return self._interrupted(self._interrupt)
+        if error:
+            return self._failed(error)
+        reason = int(control[kernels.C_REASON])
+        if reason == kernels.REASON_NONE:
+            return self._asleep()
+        return self._reasons[reason](self)
+
+    # -- What the callbacks stop for ----------------------------------------------------------------------------------
+
+    def _pending(self) -> Ending | None:
+        self._settle()
+        return None
+
+    def _settle(self, cause: EpochCause | None = None) -> None:
+        """Deal with PENDING_ bits, and begin a new epoch where there is one. `cause`: an exception was just taken."""
+        control, capture = self._control, self._capture
+        pending = int(control[kernels.C_PENDING])
+        control[kernels.C_PENDING] = 0
+        if pending & kernels.PENDING_FULL:
+            capture.put_away()
+        if pending & kernels.PENDING_ROOM:
+            capture.make_room()
+        if cause is None and pending & kernels.PENDING_REGIME:
+            last = capture.current
+            returns = last is not None and last.insns[-1].cls is InsnClass.ERET
+            if returns:
+                self._nested.clear()
+            cause = EpochCause.ERET if returns else EpochCause.SYSTEM_WRITE
+        regime = self._cpu.regime() if cause is not None else capture.regime
+        if cause is None or regime == capture.regime:
+            if pending & kernels.PENDING_TABLE:
+                cause = EpochCause.TABLE_STORE
+            elif pending & kernels.PENDING_CODE:
+                cause = EpochCause.CODE_STORE
+            else:
+                return
+        # Unicorn's TLB goes with the epoch: a translation that software forgot to invalidate may be evicted at any time,
+        # and what the trace says of the new tables has to be what Unicorn does.
+        self._cpu.flush_tlb()
+        capture.begin_epoch(regime, cause)
+
+    def _unknown(self) -> Ending | None:
+        """Meet a block for the first time in this epoch."""
+        pc, size = unsigned(self._control[kernels.C_PC]), int(self._control[kernels.C_SIZE])
+        if pc & 3:
+            return self._take(
+                Event(ec=ExceptionClass.PC_ALIGNMENT, elr=pc, far=pc, reason=f"PC {pc:#x} is not a multiple of 4")
+            )
+        code = self._capture.find(pc, size)
+        if code is None:
+            raise RuntimeError(f"Unicorn fetched from {pc:#x}, which does not translate under {self._capture.regime}")
+        stop_insn = self._stop_insn(code)
+        if stop_insn == 0 and code.pa == self._stop_pa:
+            return Ending(outcome=Outcome.COMPLETED, reason="")
+        if _never_leaves(code):
+            return Ending(outcome=Outcome.HANG, reason=f"the PE never leaves the branch to itself at {self._where(pc)}")
+        marked = code.va in self._phases or _may_spin(code)
+        changes = any(insn.flags & InsnFlag.CHANGES_REGIME or insn.cls is InsnClass.ERET for insn in code.insns)
+        after = kernels.PENDING_REGIME if changes else 0
+        self._capture.install(code, marked=marked, after=after, stop_insn=stop_insn)
+        return None
+
+    def _stop_insn(self, code: Code) -> int:
+        """Which instruction of a block must not run in Unicorn: stop_pa, or a system register access of ours; -1: none."""
+        stops = [place for place, insn in enumerate(code.insns) if self._access.wants(insn)]
+        if self._stop_pa is not None and code.pa <= self._stop_pa < code.pa + code.size:
+            stops.append((self._stop_pa - code.pa) // 4)
+        return min(stops, default=-1)
+
+    def _marked(self) -> Ending | None:
+        """Stand before a block that begins a phase, or that may spin."""
+        pc = unsigned(self._control[kernels.C_PC])
+        last = self._capture.current
+        if pc in self._phases:
+            if self._phases[pc] != self._phase:
+                self._phase = self._phases[pc]
+                self._capture.mark(Mark.PHASE, self._phase)
+        elif last is not None and last.va == pc:
+            return Ending(
+                outcome=Outcome.HANG, reason=f"the PE never leaves the branch to itself at {self._where(pc)}"
+            )
+        self._control[kernels.C_PASS] = kernels.PASS_MARK
+        return None
+
+    def _exhausted(self) -> Ending:
+        return Ending(outcome=Outcome.BUDGET, reason=f"the budget ended at {self._where(self._cpu.pc)}")
+
+    def _refuse(self) -> Ending | None:
+        """Stand before a block one of whose accesses must not be let pass: run up to that instruction, then abort."""
+        control = self._control
+        pc = unsigned(control[kernels.C_PC]) + 4 * int(control[kernels.C_INSN])
+        event = self._refusal(pc)
+        if pc == unsigned(control[kernels.C_PC]):
+            return self._take(event())
+        self._refused = (pc, event)
+        self._capture.hook_instructions([pc])
+        control[kernels.C_STOP_PC] = signed(pc)
+        control[kernels.C_PASS] = kernels.PASS_RAISE
+        return None
+
+    def _refuse_late(self) -> Ending | None:
+        """The same in mid-block; if a later instruction is meant, go on from here: the rest is a block of its own."""
+        pc, code = unsigned(self._control[kernels.C_PC]), self._capture.current
+        assert code is not None
+        place, culprit = (pc - code.va) // 4, int(self._control[kernels.C_INSN])
+        event = self._refusal(pc)
+        self._capture.truncate(place)
+        return self._take(event()) if place == culprit else None
+
+    def _refusal(self, pc: int) -> Callable[[], Event]:
+        """Return what makes the abort at `pc`, once the PE stands there."""
+        kind, va = int(self._control[kernels.C_RAISE]), unsigned(self._control[kernels.C_VA])
+        return lambda: self._refused_access(pc, kind, va)
+
+    def _refused_access(self, pc: int, kind: int, va: int) -> Event:
+        insn = self._insn_at(pc)
+        write = walk_access(insn) is not WalkAccess.LOAD
+        if kind == kernels.RAISE_WALK:
+            return access_abort(self._cpu, self._capture.regime, insn)
+        if kind == kernels.RAISE_SP_ALIGNMENT:
+            reason = f"SP {self._cpu.sp:#x} is not aligned to 16 bytes ({insn.text})"
+            return Event(ec=ExceptionClass.SP_ALIGNMENT, elr=pc, reason=reason)
+        found = translate(self._cpu.memory, self._capture.regime, va)
+        memory = found.memory_type.label if found.fault is None else "memory"
+        if kind == kernels.RAISE_EXCLUSIVE:
+            sentence = f"unsupported exclusive or atomic access to {memory} at {va:#x} ({insn.text})"
+            return exceptions.data_fault(exceptions.FSC_EXCLUSIVE, pc, va, write=write, sentence=sentence)
+        sentence = f"alignment fault: {insn.text} to {memory} at {va:#x}"
+        return exceptions.data_fault(exceptions.FSC_ALIGNMENT, pc, va, write=write, sentence=sentence)
+
+    def _at_pc(self) -> Ending | None:
+        """Stand before an instruction that was to be stopped at."""
+        pc, code = unsigned(self._control[kernels.C_PC]), self._capture.current
+        assert code is not None
+        place = (pc - code.va) // 4
+        self._control[kernels.C_STOP_PC] = kernels.NOWHERE
+        refused, self._refused = self._refused, None
+        if code.pa + 4 * place == self._stop_pa:
+            self._capture.truncate(place)
+            return Ending(outcome=Outcome.COMPLETED, reason="")
+        if refused is not None and refused[0] == pc:
+            self._capture.truncate(place)
+            return self._take(refused[1]())
+        insn = code.insns[place]
+        if not self._access.execute(insn):
+            self._capture.truncate(place)
+            return self._take(exceptions.undefined(pc, insn.word))
+        self._capture.truncate(place + 1)
+        self._cpu.pc = pc + 4
+        return None
+
+    _reasons: Mapping[int, Callable[["Run"], Ending | None]] = {
+        kernels.REASON_PENDING: _pending,
+        kernels.REASON_UNKNOWN: _unknown,
+        kernels.REASON_MARKED: _marked,
+        kernels.REASON_BUDGET: _exhausted,
+        kernels.REASON_RAISE: _refuse,
+        kernels.REASON_RAISE_LATE: _refuse_late,
+        kernels.REASON_AT_PC: _at_pc,
+    }
+
+    # -- Exceptions ---------------------------------------------------------------------------------------------------
+
+    def _interrupted(self, number: int) -> Ending | None:
+        """Unicorn met an exception: cut the block where it happened, and deliver it."""
+        if number not in (SVC, HVC, SMC, INSTRUCTION_ABORT):
+            self._cut()
+        self._settle()
+        return self._take(diagnose(self._cpu, self._capture.regime, number))
+
+    def _failed(self, error: int) -> Ending | None:
+        """Unicorn met an access to where there is no memory."""
+        if error == UC_ERR_FETCH_UNMAPPED:
+            self._settle()
+            return self._take(fetch_abort(self._cpu.memory, self._capture.regime, self._cpu.pc))
+        if error not in _UNMAPPED:
+            raise RuntimeError(f"Unicorn failed at {self._cpu.pc:#x}: {UcError(error)}")
+        self._cut()
+        self._settle()
+        return self._take(access_abort(self._cpu, self._capture.regime, self._insn_at(self._cpu.pc)))
+
+    def _cut(self) -> None:
+        """Truncate the block that was left at PC."""
+        code = self._capture.current
+        if code is not None:
+            self._capture.truncate((self._cpu.pc - code.va) // 4)
+
+    def _insn_at(self, pc: int) -> Insn:
+        """Decode the instruction that the PE stands before."""
+        code = self._capture.find(pc, 4)
+        if code is None:
+            raise RuntimeError(f"no instruction at {pc:#x}")
+        return code.insns[0]
+
+    def _take(self, event: Event) -> Ending | None:
+        """Deliver an exception; an ending if nothing can come of it."""
+        control = self._control
+        control[kernels.C_STOP_PC] = kernels.NOWHERE
+        control[kernels.C_PASS] = kernels.PASS_NOTHING
+        control[kernels.C_BUDGET] -= 1
+        self._refused = None
+        taken = deliver(self._cpu, event)
+        self._capture.exception(taken.to_record())
+        if not event.meant and self.fault is None:
+            self.fault = self._fault_of(taken)
+        if taken.to_el == EL3:
+            return Ending(outcome=Outcome.FAULT, reason=f"smc at {self._where(event.elr)}: there is no firmware at EL3")
+        self._settle(EpochCause.EXCEPTION)
+        if control[kernels.C_INSTRUCTIONS] > control[kernels.C_BUDGET]:
+            return self._exhausted()
+        return self._recurs(taken) or self._unhandled(taken)
+
+    def _fault_of(self, taken: Taken) -> Fault:
+        return Fault(
+            el=taken.to_el,
+            ec=taken.esr >> 26,
+            iss=taken.esr & 0x1FF_FFFF,
+            esr=taken.esr,
+            far=taken.far,
+            elr=taken.event.elr,
+            reason=taken.event.reason,
+            where=self._where(taken.event.elr),
+        )
+
+    def _recurs(self, taken: Taken) -> Ending | None:
+        """Whether this exception has come before and nothing was done in between, or ever will be."""
+        event = taken.event
+        progress = (self._capture.executions, int(self._control[kernels.C_INSTRUCTIONS]))
+        if progress != self._progress:
+            self._seen.clear()
+            self._progress = progress
+        state = (taken.from_el, taken.spsr, taken.esr, taken.far, event.elr)
+        again = state in self._seen
+        self._seen.add(state)
+        if not event.meant:
+            key = (event.elr, taken.esr, taken.vector)
+            self._nested[key] = self._nested.get(key, 0) + 1
+            again = again or self._nested[key] > _RECURRING
+        if not again:
+            return None
+        return Ending(
+            outcome=Outcome.HANG,
+            reason=f"the same exception comes for ever at {self._where(event.elr)}: {event.reason or event.ec.name}",
+        )
+
+    def _unhandled(self, taken: Taken) -> Ending | None:
+        """Whether the vector lies where no memory is: nothing can ever handle this."""
+        found = translate(self._cpu.memory, self._capture.regime, taken.vector, WalkAccess.FETCH)
+        if found.fault is not None or self._cpu.memory.contains(found.pa, 4):
+            return None
+        return Ending(
+            outcome=Outcome.FAULT,
+            reason=f"nothing handles it: VBAR_EL{taken.to_el} leads to {taken.vector:#x}, where there is no memory "
+            f"({taken.event.reason or taken.event.ec.name})",
+        )
+
+    def _asleep(self) -> Ending:
+        """Unicorn stopped for no reason of ours: wfi."""
+        return Ending(
+            outcome=Outcome.HANG, reason=f"wfi before {self._where(self._cpu.pc)}: no interrupt will ever wake the PE"
+        )
+
+    def _where(self, va: int) -> str:
+        """symbol+offset, or the address."""
+        below = [(at, name) for at, name in self._symbols if at <= va < at + 0x10000]
+        if not below:
+            return f"{va:#x}"
+        at, name = below[-1]
+        return f"{name}+{va - at:#x}" if va != at else name
+
+
+def _never_leaves(code: Code) -> bool:
+    """Whether a block does nothing but branch to itself, hints aside."""
+    *before, last = code.insns
+    return (
+        last.cls is InsnClass.BRANCH
+        and last.target == code.va
+        and not any(last.dst)
+        and all(insn.cls is InsnClass.HINT for insn in before)
+    )
+
+
+def _may_spin(code: Code) -> bool:
+    """Whether a block is one conditional branch to itself: once taken, it is taken for ever."""
+    return len(code.insns) == 1 and code.insns[0].cls is InsnClass.BRANCH_CONDITIONAL and code.insns[0].target == code.va
