@@ -30,6 +30,8 @@ _KERNEL_SHARE = (13, 37)
 """Kernel and whole, in MB, of the first published timing (T1: Image 13M, initramfs 24M)."""
 _DTB_BYTES, _PURGATORY_BYTES = 0x1E07, 0x3460
 """As `kexec -d` printed them for a real board (tests/data)."""
+_CRASH_DISTANCE_BYTES, _CRASH_ALIGN_BYTES = 256 << 20, 2 << 20
+"""How far above the old kernel a crash kernel's memory begins, and on what boundary (CRASH_ALIGN)."""
 _SPARE_PAGES = (5, 4)
 """Scattered sources are drawn from a quarter more pages than are needed: the holes are other people's memory."""
 
@@ -43,20 +45,27 @@ class Layout:
     start: int
 
 
-def default_layout(size_bytes: int, *, page_bytes: int = PAGE_BYTES, ram: Span = STINGRAY_RAM) -> Layout:
-    """Lay out an image of `size_bytes` (rounded up to pages) in all, over the old kernel at the bottom of `ram`."""
+def default_layout(
+    size_bytes: int, *, page_bytes: int = PAGE_BYTES, ram: Span = STINGRAY_RAM, crash: bool = False
+) -> Layout:
+    """Lay out an image of `size_bytes` (rounded up to pages) in all, over the old kernel at the bottom of `ram`.
+
+    A `crash` kernel instead lies in memory reserved for it (crashkernel=), where it will run.
+    """
     pages = -(-size_bytes // page_bytes)
     if pages < 1:
         raise InputError(f"size: {size_bytes} must be at least one byte")
-    base = ram.pa + max(TEXT_OFFSET, page_bytes)
     if 3 * pages * page_bytes > ram.size:
-        raise InputError(
-            f"size: {size_bytes} must be at most a third of RAM ({ram.size >> 20} MiB): twice the image and the rest"
-        )
+        raise InputError(f"size: {size_bytes} must be at most a third of RAM, which is {ram.size >> 20} MiB")
+    base = ram.pa + max(TEXT_OFFSET, page_bytes)
     # The old kernel is of the new one's make, and never so small that its tables do not fit its data.
     code = Span(base, min(max(pages * 2 // 5, 64), (17 << 20) // page_bytes) * page_bytes)
     data = Span(code.end, min(max(pages // 10, 96), (4 << 20) // page_bytes) * page_bytes)
-    memory_map = MemoryMap(ram=(ram,), kernel_code=code, kernel_data=data)
+    reserved: tuple[Span, ...] = ()
+    if crash:
+        base = -(-(data.end + _CRASH_DISTANCE_BYTES) // _CRASH_ALIGN_BYTES) * _CRASH_ALIGN_BYTES
+        reserved = (Span(base, pages * page_bytes),)
+    memory_map = MemoryMap(ram=(ram,), reserved=reserved, kernel_code=code, kernel_data=data)
     return Layout(memory_map=memory_map, segments=_segments(base, pages, page_bytes), start=base)
 
 
@@ -88,7 +97,7 @@ class PageAllocator:
     def __init__(self, memory_map: MemoryMap, destinations: Sequence[Span], page_bytes: int = PAGE_BYTES) -> None:
         self._page_bytes = page_bytes
         spans = memory_map.allocatable(destinations)
-        self._free = [aligned for span in spans if (aligned := _whole(span, page_bytes)).size > 0]
+        self._free = [whole for span in spans if (whole := span.whole(page_bytes)).size > 0]
 
     def control(self, count: int = 1) -> int:
         """Give `count` pages in a row and return the address of the first. It is aligned to its own size."""
@@ -128,18 +137,17 @@ class PageAllocator:
 
 
 def place_self_copies(
-    sources: NDArray[np.uint64], destinations: NDArray[np.uint64], count: int, seed: int
+    sources: NDArray[np.uint64], destinations: NDArray[np.uint64], count: int, seed: int, allocatable: Sequence[Span]
 ) -> NDArray[np.uint64]:
-    """Return `sources` with `count` of them, seeded, where they belong (kimage_alloc_page() hits those by chance)."""
-    if not 0 <= count <= len(sources):
-        raise InputError(f"self_copies: {count} must lie between 0 and the {len(sources)} pages of the image")
-    chosen = np.random.default_rng([seed, 1]).choice(len(sources), count, replace=False)
+    """Return `sources` with up to `count` of them, seeded, where they belong: kimage_alloc_page() hits those by chance.
+
+    Only pages of `allocatable` can be hit, which the old kernel's own image is not part of.
+    """
+    possible = np.zeros(len(destinations), bool)
+    for span in allocatable:
+        possible |= (destinations >= np.uint64(span.pa)) & (destinations < np.uint64(span.end))
+    places = np.flatnonzero(possible)
+    chosen = np.random.default_rng([seed, 1]).choice(places, min(count, len(places)), replace=False)
     placed = sources.copy()
     placed[chosen] = destinations[chosen]
     return placed
-
-
-def _whole(span: Span, page_bytes: int) -> Span:
-    """Return the whole pages inside `span`; of no or negative size where there are none."""
-    first = -(-span.pa // page_bytes) * page_bytes
-    return Span(first, span.end // page_bytes * page_bytes - first)

@@ -30,6 +30,11 @@ class Span(NamedTuple):
         """Whether all of `other` lies inside."""
         return self.pa <= other.pa and other.end <= self.end
 
+    def whole(self, page_bytes: int) -> "Span":
+        """Return the whole pages inside; of no or negative size where there are none."""
+        first = -(-self.pa // page_bytes) * page_bytes
+        return Span(first, self.end // page_bytes * page_bytes - first)
+
     def __str__(self) -> str:
         return f"{self.pa:#x}..{self.end - 1:#x}"
 

@@ -74,11 +74,12 @@ def test_memory_runs_out_in_one_line():
 
 def test_self_copies():
     sources, destinations = np.arange(50, dtype=np.uint64), np.arange(100, 150, dtype=np.uint64)
-    placed = place_self_copies(sources, destinations, 4, seed=7)
+    placed = place_self_copies(sources, destinations, 4, 7, [Span(0, 1000)])
     assert int((placed == destinations).sum()) == 4
     assert int((placed == sources).sum()) == 46
-    with pytest.raises(InputError, match="between 0 and the 50 pages"):
-        place_self_copies(sources, destinations, 51, seed=7)
+    few = place_self_copies(sources, destinations, 4, 7, [Span(110, 3), Span(150, 9)])
+    assert np.flatnonzero(few == destinations).tolist() == [10, 11, 12]
+    assert (place_self_copies(sources, destinations, 4, 7, []) == sources).all()
 
 
 def test_content_is_different_everywhere_and_zero_behind_size():

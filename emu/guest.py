@@ -1,0 +1,260 @@
+"""Guest: a machine that is about to leave its old kernel, and what running it gives."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from emu.content import ImageContent
+from emu.cpu import MODELS
+from emu.handover import Handover, hand_over
+from emu.kimage import Kimage, list_page_count, page_addresses, write_list
+from emu.layout import PageAllocator, place_self_copies
+from emu.machine import Fault, Machine, RunResult
+from emu.memory import PhysicalMemory
+from emu.old_kernel import OldKernel
+from emu.scenario import Boot, Scenario
+from emu.segments import Segment
+from emu.spans import Span, merge, subtract
+from traces.errors import InputError
+from traces.fold import CopySite, copy_site
+from traces.schema import RANGE, Role
+from traces.trace import Records, Trace
+
+_INSTRUCTIONS_PER_4K = 1100
+"""About 1,030 in every version of the routine that copies a page and maintains its lines."""
+_INSTRUCTIONS_BESIDE = 200_000
+"""Set/way loops, list walk, soft restart, vectors."""
+
+_SCTLR_C, _SCTLR_I = 1 << 2, 1 << 12
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """The PE at the new kernel's first instruction."""
+
+    el: int
+    pc: int
+    mmu: bool
+    x0: int
+    x1: int
+    x2: int
+    x3: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class FunctionalRun:
+    """What one run did."""
+
+    trace: Trace
+    """With ranges and meta complete."""
+    outcome: str
+    """`completed`, `hang`, `fault` or `budget`."""
+    fault: Fault | None
+    entry: Entry | None
+    image_ok: bool
+    """Every destination byte is its source's, self-copies and zero padding included."""
+    image_bytes: int
+    pages: int
+    destination: tuple[tuple[int, int], ...]
+    """(pa, size) of each segment."""
+    copy: CopySite | None
+
+
+class Guest:
+    """Memory with everything that the old kernel left in it, and how the PE leaves that kernel. It runs once."""
+
+    def __init__(
+        self, scenario: Scenario, memory: PhysicalMemory, kernel: OldKernel, kimage: Kimage, handover: Handover
+    ) -> None:
+        self.scenario = scenario
+        self.memory = memory
+        self.kimage = kimage
+        self.handover = handover
+        self.symbols = dict(kernel.symbols)
+        self.table_roots = dict(kernel.table_roots)
+        self.ranges = _ranges(scenario, kernel, kimage)
+        self._content = _content(scenario)
+        self._ran = False
+
+    @property
+    def image_pages(self) -> np.ndarray[Any, np.dtype[np.uint64]]:
+        """Where each page of the image must lie at the end."""
+        return page_addresses(self.scenario.destinations, self.scenario.granule_bytes)
+
+    def machine(self) -> Machine:
+        """Make the PE, with every register as the old kernel left it."""
+        scenario, handover = self.scenario, self.handover
+        machine = Machine(self.memory, cpu=cpu_model(scenario), forced_sctlr=_forced_sctlr(scenario))
+        cpu = machine.cpu
+        for name, value in handover.sysreg.items():
+            cpu.sysreg[name] = value
+        cpu.enter(handover.el)
+        for number, value in enumerate(handover.x):
+            cpu.x[number] = value
+        cpu.sp = handover.sp
+        cpu.pc = handover.pc
+        return machine
+
+    @property
+    def budget(self) -> int:
+        """Instructions after which the run is given up."""
+        if self.scenario.instruction_budget is not None:
+            return self.scenario.instruction_budget
+        return self.scenario.image_bytes // 4096 * _INSTRUCTIONS_PER_4K + _INSTRUCTIONS_BESIDE
+
+    def run(self, *, capture: bool = True) -> FunctionalRun:
+        """Run from here to the new kernel's first instruction. Without `capture` the trace has no executions."""
+        if self._ran:
+            raise RuntimeError("a guest runs once: its memory is changed by that; prepare another")
+        self._ran = True
+        machine = self.machine()
+        result = machine.run(
+            stop_pa=self.scenario.entry_pa,
+            budget=self.budget,
+            phases=self.handover.phases,
+            symbols=self.symbols,
+            capture=capture,
+        )
+        entry = _entry(machine) if result.outcome == "completed" else None
+        image_ok = not len(self._content.wrong_pages(self.memory, self.image_pages))
+        trace = replace(result.trace, ranges=self.ranges)
+        copy = copy_site(trace) if capture else None
+        return FunctionalRun(
+            trace=replace(trace, meta=self._meta(result, trace, entry, image_ok, copy)),
+            outcome=result.outcome,
+            fault=result.fault,
+            entry=entry,
+            image_ok=image_ok,
+            image_bytes=self.scenario.image_bytes,
+            pages=self.scenario.pages,
+            destination=tuple((span.pa, span.size) for span in self.scenario.destinations),
+            copy=copy,
+        )
+
+    def _meta(
+        self, result: RunResult, trace: Trace, entry: Entry | None, image_ok: bool, copy: CopySite | None
+    ) -> dict[str, Any]:
+        """Say what the trace cannot: JSON-able, addresses and registers as plain numbers."""
+        routine = self.scenario.relocate
+        return {
+            **result.trace.meta,
+            "routine": {"name": routine.name, "sha256": routine.sha256, "source": routine.source},
+            "boot": self.scenario.boot.value,
+            "outcome": result.outcome,
+            "fault": None if result.fault is None else asdict(result.fault),
+            "entry": None if entry is None else asdict(entry),
+            "image_ok": image_ok,
+            "image_bytes": self.scenario.image_bytes,
+            "pages": self.scenario.pages,
+            "symbols": self.symbols,
+            "table_roots": self.table_roots,
+            "copy": None if copy is None else _copy_meta(trace, copy),
+        }
+
+
+def prepare_guest(scenario: Scenario) -> Guest:
+    """Build the old kernel, its list, its tables and the loaded image in memory."""
+    memory = PhysicalMemory()
+    for span in _present(scenario):
+        memory.add(span.pa, span.size)
+    pages = PageAllocator(scenario.memory_map, scenario.destinations, scenario.granule_bytes)
+    kernel = OldKernel(memory, scenario, pages)
+    kimage = _load(memory, scenario, pages)
+    handover = hand_over(memory, scenario, kernel, kimage)
+    # Last, as kexec loads a crash kernel: an image in place lies over nothing that is still needed.
+    loaded = kimage.sources if len(kimage.sources) else page_addresses(scenario.destinations, scenario.granule_bytes)
+    _content(scenario).write(memory, loaded)
+    return Guest(scenario, memory, kernel, kimage, handover)
+
+
+def cpu_model(scenario: Scenario) -> str:
+    """Return the PE to emulate: VHE needs one newer than Cortex-A72."""
+    model = "max" if scenario.boot is Boot.VHE else "cortex-a72"
+    if model not in MODELS:
+        raise InputError(f"boot: {scenario.boot.value} needs the PE {model}")
+    return model
+
+
+def _present(scenario: Scenario) -> tuple[Span, ...]:
+    """Return what answers on the bus: RAM, nomap or not, less what must not be touched."""
+    memory_map = scenario.memory_map
+    return subtract(merge([*memory_map.ram, *memory_map.nomap]), memory_map.no_access)
+
+
+def _load(memory: PhysicalMemory, scenario: Scenario, pages: PageAllocator) -> Kimage:
+    """Choose source and list pages as the kernel's allocator might, and write the list."""
+    if scenario.kdump:
+        return write_list(memory, [], np.empty(0, np.uint64), [], scenario.granule_bytes)
+    destinations = page_addresses(scenario.destinations, scenario.granule_bytes)
+    list_pages = list_page_count(scenario.destinations, scenario.granule_bytes)
+    drawn = pages.sources(len(destinations) + list_pages, scenario.sources, scenario.seed)
+    sources = place_self_copies(
+        drawn[list_pages:], destinations, scenario.self_copies, scenario.seed, scenario.memory_map.allocatable()
+    )
+    return write_list(memory, scenario.destinations, sources, drawn[:list_pages].tolist(), scenario.granule_bytes)
+
+
+def _content(scenario: Scenario) -> ImageContent:
+    return ImageContent(scenario.segments, scenario.seed, scenario.granule_bytes)
+
+
+def _forced_sctlr(scenario: Scenario) -> dict[int, tuple[int, int]]:
+    """Return the bits forced at the level that the copy runs at, found by a run of one page; none without a copy."""
+    mask = value = 0
+    for bit, wanted in ((_SCTLR_C, scenario.copy_sctlr_c), (_SCTLR_I, scenario.copy_sctlr_i)):
+        if wanted is not None:
+            mask |= bit
+            value |= bit * wanted
+    if not mask:
+        return {}
+    page = scenario.granule_bytes
+    first = scenario.entry_pa // page * page
+    probe = replace(
+        scenario,
+        segments=(Segment(pa=first, size=page, memsz=page, name="probe"),),
+        self_copies=0,
+        start=scenario.entry_pa,
+        copy_sctlr_c=None,
+        copy_sctlr_i=None,
+        instruction_budget=None,
+    )
+    run = prepare_guest(probe).run()
+    return {} if run.copy is None else {int(run.trace.epochs[run.copy.epoch]["el"]): (mask, value)}
+
+
+def _entry(machine: Machine) -> Entry:
+    """Read the PE at the new kernel's first instruction."""
+    cpu = machine.cpu
+    x0, x1, x2, x3 = (cpu.x[number] for number in range(4))
+    return Entry(el=cpu.el, pc=cpu.pc, mmu=cpu.regime().stage1, x0=x0, x1=x1, x2=x2, x3=x3)
+
+
+def _copy_meta(trace: Trace, copy: CopySite) -> dict[str, Any]:
+    """Say where the copy ran, with the regime that it ran under."""
+    regime = trace.epochs[copy.epoch]
+    return {**asdict(copy), "el": int(regime["el"]), "e2h": bool(regime["e2h"]), "sctlr": int(regime["sctlr"])}
+
+
+def _ranges(scenario: Scenario, kernel: OldKernel, kimage: Kimage) -> Records:
+    """Return every range of memory that has a role, by role and address."""
+    page, memory_map = scenario.granule_bytes, scenario.memory_map
+    rows: list[tuple[Span, Role]] = [(span, role) for span, role in kernel.ranges if role is not Role.TABLE]
+    tables = [span for span, role in kernel.ranges if role is Role.TABLE]
+    by_role: tuple[tuple[Role, Sequence[Span]], ...] = (
+        (Role.RAM, memory_map.ram),
+        (Role.NOMAP, memory_map.nomap),
+        (Role.NO_ACCESS, memory_map.no_access),
+        (Role.TABLE, tables),
+        (Role.LIST, [Span(pa, page) for pa in kimage.list_pages]),
+        (Role.SOURCE, [Span(pa, page) for pa in kimage.sources.tolist()]),
+    )
+    for role, spans in by_role:
+        rows += [(span, role) for span in merge(spans)]
+    # One row a segment, not joined: a hazard may name it.
+    rows += [(span, Role.DESTINATION) for span in scenario.destinations]
+    table = np.zeros(len(rows), RANGE)
+    for row, (span, role) in zip(table, sorted(rows, key=lambda each: (each[1], each[0])), strict=True):
+        row["pa"], row["size"], row["role"] = span.pa, span.size, role
+    return table

@@ -1,0 +1,184 @@
+"""Scenario: everything that decides what a functional run does. `prepare` makes a guest of it."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from asm.routines import Protocol, Routine
+from emu.layout import SOURCE_PATTERNS
+from emu.memory_map import MemoryMap
+from emu.segments import Segment, check_segments
+from emu.spans import Span
+from traces.errors import InputError
+
+if TYPE_CHECKING:
+    from emu.guest import Guest
+
+GRANULES_BYTES = (4096, 16384, 65536)
+VA_BITS = (36, 39, 42, 47, 48, 52)
+"""What arm64 kernels are configured with (CONFIG_ARM64_VA_BITS)."""
+LEAVES_BYTES = {4096: (4096, 2 << 20, 1 << 30), 16384: (16384, 32 << 20), 65536: (65536, 512 << 20)}
+"""Leaf sizes by granule."""
+
+_KERNEL_LEAST_BYTES = 1 << 17
+
+
+class Boot(StrEnum):
+    """How the machine was booted, and where its kernel runs."""
+
+    EL1 = "el1"
+    NVHE = "nvhe"
+    """At EL2 without VHE: the kernel at EL1, its stub at EL2."""
+    VHE = "vhe"
+    """At EL2 with VHE: the kernel at EL2, under EL2&0."""
+
+
+class TableStyle(StrEnum):
+    """What page tables the old kernel makes for kexec."""
+
+    NONE = "none"
+    RFC_V1 = "rfc-v1"
+    """All of memory, VA = PA, in blocks."""
+    RFC_V2 = "rfc-v2"
+    """What the copy needs, VA = PA, in pages."""
+    MERGED = "merged"
+    """One page of code VA = PA, and a copy of the linear map (v5.16)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scenario:
+    """One machine, one old kernel, one image to relocate. Refuses what contradicts itself, naming the field."""
+
+    boot: Boot
+    relocate: Routine
+    soft_restart: Routine | None = None
+    hyp_stub: Routine | None = None
+    kexec_vectors: Routine | None = None
+    tables: TableStyle
+    mair: int
+    va_bits: int = 48
+    granule_bytes: int = 4096
+    map_leaf_bytes: int | None = None
+    """Largest leaf of the merged style's linear map copy; None keeps the blocks that the kernel has."""
+    el2_switch: bool = True
+    """False leaves out the escalation of a non-VHE kernel to EL2."""
+    clear_xn: bool = False
+    """Clear bit 54 in RFC v2's leaf of the code page."""
+    copy_sctlr_c: int | None = None
+    copy_sctlr_i: int | None = None
+    """0 or 1: SCTLR.C or I forced at the exception level that the copy runs at."""
+    kdump: bool = False
+    """A crash kernel: it was loaded where it runs."""
+    memory_map: MemoryMap
+    segments: tuple[Segment, ...]
+    start: int | None = None
+    """The new kernel's first instruction; None: the first byte of the first segment."""
+    sources: str = "scatter"
+    self_copies: int = 4
+    """At most so many pages are loaded where they belong: only what the old kernel could allocate can be."""
+    seed: int = 1
+    instruction_budget: int | None = None
+    """None: derived from the number of pages."""
+
+    def __post_init__(self) -> None:
+        self._check_choices()
+        self._check_routines()
+        self._check_machine()
+
+    @property
+    def entry_pa(self) -> int:
+        """The new kernel's first instruction."""
+        return self.segments[0].pa if self.start is None else self.start
+
+    @property
+    def dtb_pa(self) -> int:
+        """What x0 is to hold there: the device tree's segment; 0 if none is so named, or a purgatory sees to it."""
+        names = {segment.name: segment for segment in self.segments}
+        inside = next(each.name for each in self.segments if each.pa <= self.entry_pa < each.span.end)
+        return names["dtb"].pa if "dtb" in names and inside != "purgatory" else 0
+
+    @property
+    def destinations(self) -> tuple[Span, ...]:
+        """Where the image must lie."""
+        return tuple(segment.span for segment in self.segments)
+
+    @property
+    def image_bytes(self) -> int:
+        """Bytes of the image in memory, zero padding included."""
+        return sum(segment.memsz for segment in self.segments)
+
+    @property
+    def pages(self) -> int:
+        """The same in pages of the kernel."""
+        return self.image_bytes // self.granule_bytes
+
+    @property
+    def escalates(self) -> bool:
+        """Whether the new kernel is started by a call to EL2 (the kernel's el2_switch)."""
+        return self.boot is Boot.NVHE and self.el2_switch
+
+    def _check_choices(self) -> None:
+        choices: tuple[tuple[str, object, tuple[object, ...]], ...] = (
+            ("granule_bytes", self.granule_bytes, GRANULES_BYTES),
+            ("va_bits", self.va_bits, VA_BITS),
+            ("sources", self.sources, SOURCE_PATTERNS),
+            ("copy_sctlr_c", self.copy_sctlr_c, (None, 0, 1)),
+            ("copy_sctlr_i", self.copy_sctlr_i, (None, 0, 1)),
+            ("map_leaf_bytes", self.map_leaf_bytes, (None, *LEAVES_BYTES.get(self.granule_bytes, ()))),
+        )
+        for name, value, allowed in choices:
+            if value not in allowed:
+                raise InputError(f"{name}: {value!r} must be one of {', '.join(map(str, allowed))}")
+        if self.va_bits == 52 and self.granule_bytes != 65536:
+            raise InputError(f"va_bits: 52 needs a granule of 65536 (FEAT_LVA); it is {self.granule_bytes}")
+        if not 0 <= self.mair < 1 << 64:
+            raise InputError(f"mair: {self.mair:#x} must be a 64-bit value")
+        if self.instruction_budget is not None and self.instruction_budget < 1:
+            raise InputError(f"instruction_budget: {self.instruction_budget} must be at least 1")
+
+    def _check_routines(self) -> None:
+        protocol, name = self.relocate.protocol, self.relocate.name
+        if protocol is None:
+            raise InputError(f"relocate: {name} is no relocation routine (it has no protocol)")
+        if self.relocate.page_bytes != self.granule_bytes:
+            raise InputError(
+                f"relocate: {name} has pages of {self.relocate.page_bytes} bytes; granule_bytes is {self.granule_bytes}"
+            )
+        wanted = {Protocol.ARGUMENT_PAGE: TableStyle.RFC_V2, Protocol.KIMAGE: TableStyle.MERGED}.get(protocol)
+        if wanted is not None and self.tables is not wanted and not self.kdump:
+            raise InputError(f"tables: {self.tables.value!r} must be {wanted.value!r} for {name}")
+        if wanted is None and self.tables in (TableStyle.RFC_V2, TableStyle.MERGED):
+            raise InputError(f"tables: {self.tables.value!r} must be 'none' or 'rfc-v1' for {name}")
+        calls_stub = protocol is not Protocol.KIMAGE or self.kdump
+        if self.escalates and calls_stub and self.soft_restart is not None and self.hyp_stub is None:
+            raise InputError("hyp_stub: missing; a kernel booted at EL2 without VHE goes back up through it")
+        if self.escalates and not calls_stub and self.kexec_vectors is None:
+            raise InputError("kexec_vectors: missing; this routine goes back to EL2 through its own copy of them")
+        if self.kdump and protocol is Protocol.KIMAGE and self.soft_restart is None:
+            raise InputError("soft_restart: missing; with kdump these kernels go straight through it")
+
+    def _check_machine(self) -> None:
+        check_segments("segments", self.segments, self.memory_map, self.granule_bytes)
+        if not any(segment.pa <= self.entry_pa < segment.span.end for segment in self.segments):
+            raise InputError(f"start: {self.entry_pa:#x} must lie in a segment")
+        if self.entry_pa % 4:
+            raise InputError(f"start: {self.entry_pa:#x} must be a multiple of 4")
+        if not 0 <= self.self_copies <= self.pages:
+            raise InputError(
+                f"self_copies: {self.self_copies} must lie between 0 and the {self.pages} pages of the image"
+            )
+        code, data = self.memory_map.kernel_code, self.memory_map.kernel_data
+        if code is None or data is None:
+            raise InputError("memory_map: kernel code and kernel data are missing; the old kernel must be somewhere")
+        if self.kdump and any(span.overlaps(image) for span in self.destinations for image in (code, data)):
+            raise InputError("kdump: a crash kernel lies where it will run; its segments must not touch the old kernel")
+        for field, span in (("kernel_code", code), ("kernel_data", data)):
+            if span.whole(self.granule_bytes).size < _KERNEL_LEAST_BYTES:
+                raise InputError(f"memory_map.{field}: {span} must hold at least {_KERNEL_LEAST_BYTES} bytes")
+
+
+def prepare(scenario: Scenario) -> "Guest":
+    """Make the guest: memory with everything that the old kernel left in it, and a PE about to leave the old kernel."""
+    from emu.guest import prepare_guest
+
+    return prepare_guest(scenario)
