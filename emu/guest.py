@@ -16,7 +16,7 @@ from emu.memory import PhysicalMemory
 from emu.old_kernel import OldKernel
 from emu.scenario import Boot, Scenario
 from emu.segments import Segment
-from emu.spans import Span, merge, subtract
+from emu.spans import Span, merge, page_spans, subtract
 from traces.errors import InputError
 from traces.fold import CopySite, copy_site
 from traces.schema import RANGE, Role
@@ -248,7 +248,7 @@ def _ranges(scenario: Scenario, kernel: OldKernel, kimage: Kimage) -> Records:
         (Role.NO_ACCESS, memory_map.no_access),
         (Role.TABLE, tables),
         (Role.LIST, [Span(pa, page) for pa in kimage.list_pages]),
-        (Role.SOURCE, [Span(pa, page) for pa in kimage.sources.tolist()]),
+        (Role.SOURCE, page_spans(kimage.sources, page)),
     )
     for role, spans in by_role:
         rows += [(span, role) for span in merge(spans)]

@@ -8,6 +8,8 @@ copy itself, and everything after it, is real code.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from asm.routines import Protocol, Routine
 from emu.kernel_registers import (
     HCR_RW,
@@ -21,7 +23,7 @@ from emu.kimage import Kimage
 from emu.memory import PhysicalMemory
 from emu.old_kernel import OldKernel
 from emu.scenario import Boot, Scenario, TableStyle
-from emu.spans import Span, merge
+from emu.spans import Span, merge, page_spans
 from emu.tables import TableBuilder
 from traces.errors import InputError
 from traces.schema import Phase, Role
@@ -170,7 +172,7 @@ def _argument_page(memory: PhysicalMemory, scenario: Scenario, kernel: OldKernel
 def _map_what_rfc_v2_needs(tables: TableBuilder, scenario: Scenario, kimage: Kimage, argument: Span, code: int) -> None:
     """Map list pages, sources, destinations and argument page as data, the relocation page as code."""
     page_bytes = scenario.granule_bytes
-    pages = (Span(pa, page_bytes) for pa in (*kimage.list_pages, *kimage.sources.tolist()))
+    pages = page_spans(np.concatenate([np.array(kimage.list_pages, np.uint64), kimage.sources]), page_bytes)
     map_rfc_v2(
         tables,
         merge([*pages, *scenario.destinations, argument]),

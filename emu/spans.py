@@ -4,6 +4,9 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from traces.errors import InputError
 from traces.schema import PAGE_BYTES
 
@@ -48,6 +51,16 @@ def merge(spans: Iterable[Span]) -> tuple[Span, ...]:
         elif span.size:
             merged.append(span)
     return tuple(merged)
+
+
+def page_spans(pages: NDArray[np.uint64], page_bytes: int) -> tuple[Span, ...]:
+    """Return the pages at these addresses in as few spans as possible, by rising address."""
+    if not len(pages):
+        return ()
+    ordered = np.unique(pages)
+    first = np.flatnonzero(np.diff(ordered, prepend=ordered[:1]) != page_bytes)
+    counts = np.diff(first, append=len(ordered))
+    return tuple(Span(pa, n * page_bytes) for pa, n in zip(ordered[first].tolist(), counts.tolist(), strict=True))
 
 
 def subtract(spans: Iterable[Span], holes: Iterable[Span]) -> tuple[Span, ...]:

@@ -4,11 +4,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from traces.expand import chunks, executed_counts, execution_epochs, value_cursor
+from traces.expand import CHUNK_EXECUTIONS, chunks, executed_counts, execution_epochs, value_cursor
 from traces.schema import EXCEPTION, MARK, Access, Mark, MemoryType, Role
 from traces.trace import Records, Trace
 
@@ -112,21 +113,12 @@ def copy_site(trace: Trace) -> CopySite | None:
     if not len(wanted):
         return None
     starts, ends = _merged(wanted)
-    first = last = -1
+    groups, first, last = _store_groups(trace), -1, -1
     moved: Counter[tuple[int, int]] = Counter()
-    for table in chunks(_storing(trace)):
-        stores = table[np.isin(table["access"], _STORES)]
-        place = np.searchsorted(starts, stores["pa"], side="right") - 1
-        hits = stores[(place >= 0) & (stores["pa"] < ends[place])]
-        if not len(hits):
-            continue
-        first = int(hits["execution"][0]) if first < 0 else first
-        last = int(hits["execution"][-1])
-        keys, where = np.unique(
-            hits["epoch"].astype(np.uint64) << np.uint64(32) | hits["insn"].astype(np.uint64), return_inverse=True
-        )
-        for key, size in zip(keys.tolist(), np.bincount(where, weights=hits["size"]).tolist(), strict=True):
-            moved[key >> 32, key & 0xFFFF_FFFF] += int(size)
+    for hit in _store_hits(trace, groups, starts, ends):
+        first = hit.first if first < 0 else min(first, hit.first)
+        last = max(last, hit.last)
+        moved[hit.epoch, hit.insn] += hit.stored_bytes
     if not moved:
         return None
     (epoch, insn), _ = max(moved.items(), key=lambda item: (item[1], -item[0][1]))
@@ -199,25 +191,93 @@ def _only_type(trace: Trace, epoch: int) -> MemoryType | None:
     return MemoryType(int(kinds[0])) if len(kinds) == 1 else None
 
 
-def _storing(trace: Trace) -> Trace:
-    """Keep only stores as accesses, and of those that one block makes through one base the first, for all of them.
+class _StoreGroup(NamedTuple):
+    """Stores that one block makes through one base: they count by the address of the first."""
 
-    An eighth of the unfolding; a group that straddles the edge of a destination counts by its first byte.
-    """
-    insns = trace.insns.copy()
-    insns["access"] = Access.NONE
-    for block in trace.blocks:
-        leader: dict[int, int] = {}
+    block: int
+    insn: int
+    within: int  # instructions of the block before it
+    slot: int
+    offset: int
+    size: int
+
+
+class _StoreHit(NamedTuple):
+    epoch: int
+    insn: int
+    first: int
+    last: int
+    stored_bytes: int
+
+
+def _store_groups(trace: Trace) -> list[_StoreGroup]:
+    """Group the stores of every block. A group that straddles the edge of a destination counts by its first byte."""
+    groups: list[_StoreGroup] = []
+    for number, block in enumerate(trace.blocks):
+        found: dict[int, _StoreGroup] = {}
         for row in range(int(block["first"]), int(block["first"]) + int(block["count"])):
             insn = trace.insns[row]
-            if insn["access"] not in _STORES:
+            slot = int(insn["slot"])
+            if insn["access"] not in _STORES or slot < 0:
                 continue
-            first = leader.setdefault(int(insn["slot"]), row)
-            if first == row:
-                insns["access"][row] = insn["access"]
+            leader = found.get(slot)
+            if leader is None:
+                within = row - int(block["first"])
+                found[slot] = _StoreGroup(number, row, within, slot, int(insn["offset"]), int(insn["size"]))
             else:
-                insns["size"][first] += insn["size"]
-    return replace(trace, insns=insns)
+                found[slot] = leader._replace(size=leader.size + int(insn["size"]))
+        groups += found.values()
+    return groups
+
+
+def _store_hits(
+    trace: Trace, groups: list[_StoreGroup], starts: NDArray[np.uint64], ends: NDArray[np.uint64]
+) -> Iterator[_StoreHit]:
+    """Yield what each group stored into the ranges, a stretch of executions under one epoch at a time."""
+    consumed, cursor = trace.blocks["values"].astype(np.int64), 0
+    truncated = trace.marks[trace.marks["kind"] == Mark.TRUNCATE]
+    for epoch, start, stop in stretches(trace):
+        table = trace.translations[trace.translations["epoch"] == epoch]
+        table = table[np.argsort(table["page"])]
+        for at in range(start, stop, CHUNK_EXECUTIONS):
+            ran = trace.executions[at : min(at + CHUNK_EXECUTIONS, stop)]
+            taken = np.cumsum(consumed[ran])
+            for group in groups:
+                places = np.flatnonzero(ran == group.block)
+                cut = truncated["at"][truncated["a"] <= group.within].astype(np.int64) - 1 - at
+                places = np.setdiff1d(places, cut) if len(cut) else places
+                if not len(places):
+                    continue
+                value = cursor + taken[places] - consumed[group.block] + group.slot
+                va = trace.values[value] + np.uint64(group.offset % (1 << 64))
+                runs, stored = _runs_inside(va, trace.epochs[epoch], table, starts, ends)
+                if stored:
+                    yield _StoreHit(
+                        epoch, group.insn, at + int(places[runs[0]]), at + int(places[runs[1]]), stored * group.size
+                    )
+            cursor += int(taken[-1]) if len(taken) else 0
+
+
+def _runs_inside(
+    va: NDArray[np.uint64], regime: np.void, table: Records, starts: NDArray[np.uint64], ends: NDArray[np.uint64]
+) -> tuple[tuple[int, int], int]:
+    """Return the first and last place whose address lies in the ranges, and how many do. Ranges are whole pages."""
+    page = va >> np.uint64(12)
+    begin = np.flatnonzero(np.concatenate([np.ones(1, bool), page[1:] != page[:-1]]))
+    until = np.append(begin[1:], len(page))
+    pa = va[begin]
+    known = np.ones(len(begin), bool)
+    if regime["stage1"] or regime["stage2"]:
+        row = np.searchsorted(table["page"], page[begin])
+        known = row < len(table)
+        known[known] = table["page"][row[known]] == page[begin][known]
+        pa = pa & np.uint64(0xFFF)
+        pa[known] |= table["pa"][row[known]]
+    place = np.searchsorted(starts, pa, side="right") - 1
+    inside = np.flatnonzero(known & (place >= 0) & (pa < ends[place]))
+    if not len(inside):
+        return (0, 0), 0
+    return (int(begin[inside[0]]), int(until[inside[-1]]) - 1), int((until[inside] - begin[inside]).sum())
 
 
 def _merged(ranges: Records) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:

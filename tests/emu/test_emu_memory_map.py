@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from emu.memory_map import MemoryMap, memory_map_from_file, memory_map_from_iomem, memory_map_from_toml
-from emu.spans import Span, merge, subtract
+from emu.spans import Span, merge, page_spans, subtract
 from traces.errors import InputError
 
 DATA = Path(__file__).parent.parent / "data"
@@ -135,4 +136,7 @@ def test_spans():
     assert subtract([Span(0, 10)], [Span(0, 2), Span(4, 1), Span(9, 5)]) == (Span(2, 2), Span(5, 4))
     assert subtract([Span(0, 10), Span(20, 5)], [Span(5, 20)]) == (Span(0, 5),)
     assert merge([Span(4, 4), Span(0, 4), Span(10, 2), Span(11, 4)]) == (Span(0, 8), Span(10, 5))
+    pages = np.array([8, 0, 4, 20, 24, 16, 40], np.uint64)
+    assert page_spans(pages, 4) == (Span(0, 12), Span(16, 12), Span(40, 4))
+    assert page_spans(pages[:0], 4) == ()
     assert MemoryMap(ram=(Span(4096, 4096), Span(0, 4096))).is_ram(Span(0, 8192))
