@@ -304,6 +304,7 @@ class Capture:
         groups[:, kernels.G_FIRST] += operand_first
         group_first = self._groups.append(groups)
         self.control[kernels.C_GROUPS_USED] = self._groups.used
+        self.control[kernels.C_OPERANDS_USED] = self._operands.used
         late = parts.late.copy()
         late[:, kernels.LT_GROUP] += group_first
         record = np.zeros((1, kernels.RECORD_COLUMNS), np.int64)

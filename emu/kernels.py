@@ -541,6 +541,7 @@ def walk(words, regions, va, access, result):
     C_FOUND_PA,  # what `resolve` found
     C_FOUND_TYPE,
     C_SCRATCH,  # one register, on its way
+    C_WATCHED_ANEW,  # 1: lines became watched since the block begun last was judged
     C_EXECUTIONS_AT,
     C_EXECUTIONS_USED,
     C_EXECUTIONS_LIMIT,
@@ -554,6 +555,7 @@ def walk(words, regions, va, access, result):
     C_GROUPS_AT,
     C_GROUPS_USED,
     C_OPERANDS_AT,
+    C_OPERANDS_USED,
     C_LATE_AT,
     C_PAGES_AT,
     C_PAGES_MASK,
@@ -574,7 +576,7 @@ def walk(words, regions, va, access, result):
     C_REGIONS_COUNT,
     C_REGIME_AT,
     C_RESULT_AT,
-) = range(53)
+) = range(55)
 CONTROL_WORDS = 64
 NOWHERE = -1
 
@@ -777,7 +779,9 @@ def watch_lines(control, pa, size, column):
             control[C_PENDING] |= PENDING_ROOM
         forget_pages(control)
     for line in range((pa & _OFFSET) >> 6, ((pa & _OFFSET) + size + 63) >> 6):
-        watch[row, column] |= np.int64(1) << line
+        if watch[row, column] >> line & 1 == 0:
+            watch[row, column] |= np.int64(1) << line
+            control[C_WATCHED_ANEW] = 1
 
 
 @njit(cache=True)
@@ -938,6 +942,28 @@ def check_operand(control, operand, value):
 
 
 @njit(cache=True)
+def judge_stores_again(control):
+    """Look at the stores of the block begun last once more: lines that a walk of that same block read were not watched
+    yet when its entry was judged."""
+    control[C_WATCHED_ANEW] = 0
+    if control[C_CURRENT] < 0:
+        return
+    record = carray(
+        pointer(control[C_RECORDS_AT] + 8 * RECORD_COLUMNS * control[C_CURRENT]), (RECORD_COLUMNS,), np.int64
+    )
+    values = carray(pointer(control[C_VALUES_AT]), (control[C_VALUES_LIMIT] + ROOM_VALUES,), np.int64)
+    groups = carray(pointer(control[C_GROUPS_AT]), (control[C_GROUPS_USED], GROUP_COLUMNS), np.int64)
+    operands = carray(pointer(control[C_OPERANDS_AT]), (control[C_OPERANDS_USED], OPERAND_COLUMNS), np.int64)
+    first = record[RC_GROUP_FIRST]
+    for row in range(first, first + record[RC_GROUP_COUNT] + record[RC_LATE_COUNT]):
+        slot = groups[row, G_SLOT]
+        value = values[control[C_CURRENT_VALUES] + slot] if slot >= 0 else np.int64(0)
+        for place in range(groups[row, G_FIRST], groups[row, G_FIRST] + groups[row, G_COUNT]):
+            if operands[place, OP_KIND] == STORE:
+                check_operand(control, operands[place], value)
+
+
+@njit(cache=True)
 def check_slowly(control, group, value):
     """Check every operand of a group, and keep the page as seen if one page has them all."""
     operands = carray(
@@ -1075,6 +1101,8 @@ def on_block(engine, va, size, state):
     """Block callback: capture the execution that is about to begin, or stop before it."""
     control = carray(state, (CONTROL_WORDS,), np.int64)
     pc, block_bytes = np.int64(va), np.int64(size)
+    if control[C_WATCHED_ANEW] != 0:
+        judge_stores_again(control)
     if control[C_PENDING] != 0:
         halt(engine, control, REASON_PENDING, pc, block_bytes)
         return
