@@ -20,10 +20,14 @@ from traces.schema import InsnClass
 
 NOP = 0xD503201F
 
-# What an operand list may look like once names are numbers. Anything else (":lo12:" crashes Keystone) is refused.
-_OPERANDS = re.compile(r"[\w\s#,.\[\]{}!+\-]*\Z")
+# What an instruction may look like once names are numbers. Anything else is refused: Keystone ends the process over
+# ":lo12:", over sums with a name in them, and over PC-relative operands that are not word-aligned.
+_MNEMONIC = re.compile(r"[a-z][a-z0-9]*(?:\.[a-z]{2})?\Z")
+_OPERANDS = re.compile(r"(?:[\w .\[\]{}!,]|#\s*-?(?=[0-9])|(?<=\w)-(?=v[0-9]))*\Z", re.ASCII)
+_PC_RELATIVE = re.compile(r"(?:b|bl|b\.[a-z]{2}|cbn?z|tbn?z|ldr|ldrsw|prfm)\Z")
 _IMMEDIATE = re.compile(r"#\s*((?:[^,\[\]{}()]|\([^()]*(?:\([^()]*\)[^()]*)*\))+)")
 _NAME = re.compile(r"(?<![\w.$#])[A-Za-z_.$][\w.$]+|(?<![\w.$#])[A-Za-z](?![\w.$])")
+_SUM = re.compile(r"[^#\[\]{}]*[\w)]\s*[+\-*&|^<>][^#\[\]{}]*\Z")
 _HERE = re.compile(r"(?<![\w.$#])\.(?!\w)")
 
 
@@ -116,6 +120,8 @@ def _encode(reader: Source, insn: Instruction, names: Mapping[str, int], va: int
     """Encode one instruction and prove the encoding by decoding it."""
     operands = _resolve(reader, insn, names, va)
     named = _last_number(operands)
+    if named is not None and named % WORD_BYTES and _PC_RELATIVE.match(insn.mnemonic):
+        raise reader.error(insn.number, f"{insn.text}: {named:#x} is not word-aligned")
     if insn.mnemonic == "adr" and named is not None:
         # Keystone takes adr's number as a distance, all others as an address, and garbles it unless it stands at 0.
         code = _keystone_encode(reader, insn, f"adr {operands.partition(',')[0]}, #{named - va:#x}", 0)
@@ -140,6 +146,8 @@ def _last_number(operands: str) -> int | None:
 
 def _resolve(reader: Source, insn: Instruction, names: Mapping[str, int], va: int) -> str:
     """Replace names and expressions by numbers."""
+    if not _MNEMONIC.match(insn.mnemonic):
+        raise reader.error(insn.number, f"{insn.mnemonic!r} is not an instruction")
     if "=" in insn.operands:
         raise reader.error(insn.number, "literal pools (=value) are not supported: name a .quad")
 
@@ -147,6 +155,9 @@ def _resolve(reader: Source, insn: Instruction, names: Mapping[str, int], va: in
         return f"#{_value(reader, insn.number, match[1], names):#x}"
 
     operands = _IMMEDIATE.sub(immediate, insn.operands)
+    first, comma, last = operands.rpartition(",")
+    if _SUM.match(last):  # "b label + 8"
+        operands = f"{first}{comma} {_value(reader, insn.number, _HERE.sub(f'{va:#x}', last), names):#x}"
     operands = _HERE.sub(f"{va:#x}", operands)
     operands = _NAME.sub(lambda match: f"{names[match[0]]:#x}" if match[0] in names else match[0], operands)
     if not _OPERANDS.match(operands):

@@ -23,6 +23,10 @@ _UNARY: dict[type[ast.unaryop], Callable[[int], int]] = {
 _LONGEST = 400
 _LARGEST_SHIFT = 64
 _BOUND = 1 << 64
+# Checked first: what else is Python (strings, calls, "1if") is none of ours, and would draw warnings.
+_TOKENS = re.compile(
+    r"(?:\s|(?:0x[0-9a-fA-F]+|0b[01]+|[0-9]+)(?![\w.])|\.?[A-Za-z_$]\w*|<<|>>|[-+*&|^~()])*\Z", re.ASCII
+)
 _LOCAL_NAME = re.compile(r"\.(?=[A-Za-z_])")
 _LOCAL_PREFIX = "_dot_"
 
@@ -31,6 +35,8 @@ def evaluate(text: str, names: Mapping[str, int]) -> int:
     """Return the value of an expression; ValueError says in a few words what is wrong with it."""
     if len(text) > _LONGEST:
         raise ValueError("expression too long")
+    if not _TOKENS.match(text):
+        raise ValueError(f"not an expression: {text!r}")
     try:
         tree = ast.parse(_LOCAL_NAME.sub(_LOCAL_PREFIX, text.strip()), mode="eval")
         value = _value(tree.body, names)

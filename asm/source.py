@@ -137,9 +137,12 @@ class Source:
 
     def _end_of(self, lines: list[Line], start: int, opening: str) -> int:
         closing = {".macro": ".endm", ".rept": ".endr"}[opening]
-        depth = 0
-        for at in range(start, len(lines)):
-            first = lines[at].text.split(maxsplit=1)[:1]
+        depth = 1
+        for at in range(start + 1, len(lines)):
+            text = lines[at].text
+            while label := _LABEL.match(text):
+                text = text[label.end() :]
+            first = text.split(maxsplit=1)[:1]
             depth += (first == [opening]) - (first == [closing])
             if not depth:
                 return at
