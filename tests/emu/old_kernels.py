@@ -1,0 +1,72 @@
+"""The relocations of history as scenarios, put together by hand: what the case files say, without the case files."""
+
+from dataclasses import replace
+from functools import cache
+
+from asm.assemble import assemble
+from asm.routines import Routine, routine
+from emu.guest import FunctionalRun
+from emu.layout import default_layout
+from emu.scenario import Boot, Scenario, TableStyle, prepare
+
+MAIR_V4_19 = 0x0000_BBFF_440C_0400
+MAIR_V5_17 = 0x0000_0004_0044_FFFF
+PAGES = 240
+
+_RELOCATE = {"v4.19": "none", "v5.12": "none", "rfc-v1": "rfc-v1", "rfc-v2": "rfc-v2", "v5.17": "merged"}
+_SOFT_RESTART = {"rfc-v1": "soft-restart-rfc-v1", "v5.12": "soft-restart-v5.17", "v5.17": "soft-restart-v5.17"}
+
+CASES = (
+    *(f"{era}-{boot}" for era in ("v4.19", "v5.12", "rfc-v1", "v5.17") for boot in Boot),
+    "rfc-v2-el1",
+    "rfc-v2-nvhe",
+    "rfc-v2-nvhe-xn-clear",
+    "kdump-v4.19",
+    "kdump-v5.17",
+)
+COPYING = tuple(case for case in CASES if case != "rfc-v2-nvhe" and not case.startswith("kdump"))
+
+
+def scenario(case: str, pages: int = PAGES, **changes: object) -> Scenario:
+    """Make the scenario of a case, with `pages` pages to move."""
+    if case.startswith("kdump-"):
+        return scenario(f"{case.removeprefix('kdump-')}-nvhe", pages, **({"kdump": True} | changes))
+    if case == "rfc-v2-el1":
+        return scenario("rfc-v2-nvhe", pages, **({"el2_switch": False} | changes))
+    if case == "rfc-v2-nvhe-xn-clear":
+        return scenario("rfc-v2-nvhe", pages, **({"clear_xn": True} | changes))
+    era, boot = case.rsplit("-", 1)
+    newest = era == "v5.17"
+    page_bytes = int(changes.get("granule_bytes", 4096))
+    layout = default_layout(pages * page_bytes, page_bytes=page_bytes, crash=bool(changes.get("kdump")))
+    usual: dict[str, object] = {
+        "boot": Boot(boot),
+        "relocate": paged(f"relocate-{era}", page_bytes),
+        "soft_restart": routine(_SOFT_RESTART.get(era, "soft-restart-v4.19")),
+        "hyp_stub": routine("hyp-stub-v5.17" if newest else "hyp-stub-v4.19"),
+        "kexec_vectors": routine("kexec-vectors-v5.17") if newest else None,
+        "tables": TableStyle(_RELOCATE[era]),
+        "mair": MAIR_V5_17 if newest else MAIR_V4_19,
+        "memory_map": layout.memory_map,
+        "segments": layout.segments,
+        "start": layout.start,
+    }
+    return Scenario(**(usual | changes))
+
+
+@cache
+def paged(name: str, page_bytes: int) -> Routine:
+    """Build one of our routines for another page size, as the kernel's build does."""
+    ours = routine(name)
+    if page_bytes == ours.page_bytes:
+        return ours
+    text = ours.text.replace(".equ PAGE_BYTES, 4096", f".equ PAGE_BYTES, {page_bytes}")
+    assert text != ours.text
+    assembly = assemble(text, name=name)
+    return replace(ours, code=assembly.code, symbols=assembly.symbols, page_bytes=page_bytes, text=text)
+
+
+@cache
+def run(case: str) -> FunctionalRun:
+    """Run a case as it is, once for all tests that only look."""
+    return prepare(scenario(case)).run()
