@@ -1,1 +1,84 @@
-"""Relocscope: what turning the MMU and D-cache on bought the arm64 kexec relocation, and why, or why not."""
+"""Relocscope: what turning the MMU and D-cache on bought the arm64 kexec relocation, and why, or why not.
+
+    >>> import relocscope
+    >>> relocscope.explain().verdict.cause
+    'copy-outside-translated-regime'
+
+The engines are loaded by the first call that needs them.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from relocscope.comparison import Comparison
+    from relocscope.runs import Run
+
+__all__ = ["cases", "cores", "explain", "run"]
+
+
+def run(
+    case: str,
+    *,
+    core: str | None = None,
+    size: str | int | None = None,
+    set: Mapping[str, Any] | None = None,  # noqa: A002
+) -> "Run":
+    """Run a CASE as the command line takes it; the Run has the keys of `run --json`. Bad input raises InputError."""
+    from relocscope.operand import operand, with_settings
+    from relocscope.runs import run_operand
+
+    return run_operand(with_settings(operand(case), _settings(size, set), core=core))
+
+
+def explain(
+    a: "str | Run | None" = None,
+    b: "str | Run | None" = None,
+    *,
+    core: str | None = None,
+    size: str | int | None = None,
+    set: Mapping[str, Any] | None = None,  # noqa: A002
+) -> "Comparison":
+    """Compare two cases, or two runs, and say why B is as fast as it is. Without arguments: the founding question."""
+    from relocscope.comparison import FOUNDING_QUESTION, compare, sides
+    from relocscope.runs import Run, run_operand
+    from traces.errors import InputError
+
+    if isinstance(a, Run) and isinstance(b, Run):
+        return compare(a, b)
+    if isinstance(a, Run) or isinstance(b, Run):
+        raise InputError("explain: a, b: must be two cases or two runs")
+    subjects = sides(a or FOUNDING_QUESTION[0], b or FOUNDING_QUESTION[1], _settings(size, set), core=core)
+    return compare(run_operand(subjects[0]), run_operand(subjects[1]))
+
+
+def cases() -> tuple[str, ...]:
+    """Return the names of the cases that ship."""
+    from relocscope.case import case_names
+
+    return case_names()
+
+
+def cores() -> list[dict[str, Any]]:
+    """Describe the modelled cores: name, title, architecture version, VHE, clock, numbers fitted to published times."""
+    import caches
+
+    listed = []
+    for name in caches.core_names():
+        config = caches.core(name)
+        has = config.architecture
+        listed.append(
+            {
+                "name": name,
+                "title": config.title,
+                "version": has.version,
+                "has_vhe": has.has_vhe,
+                "frequency_hz": config.frequency_hz,
+                "calibrated": list(config.calibrated),
+            }
+        )
+    return listed
+
+
+def _settings(size: str | int | None, given: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {**(given or {}), **({} if size is None else {"size": size})}

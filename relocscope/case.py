@@ -1,0 +1,289 @@
+"""Case: one kexec to run, as data. A TOML file and `--set KEY=VALUE` go through the same table of keys and rules."""
+
+import dataclasses
+import difflib
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from traces.errors import InputError
+from traces.sizes import parse_size, size_text
+
+BOOTS = ("el1", "nvhe", "vhe")
+TABLE_STYLES = ("none", "rfc-v1", "rfc-v2", "merged")
+SOURCE_PATTERNS = ("scatter", "sequential")
+INITIAL_STATES = ("cold", "kernel-dirty")
+OUTCOMES = ("completed", "hang", "fault", "budget")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Case:
+    """Everything that decides what is run; nothing that is found out by running it."""
+
+    name: str
+    title: str = ""
+    source: str = ""
+    """Where the case stands in the history: a mail, a commit, a row of a table."""
+    core: str = "stingray"
+    boot: str
+    size_bytes: int = 25 << 20
+    initial: str = "kernel-dirty"
+    seed: int = 1
+    kdump: bool = False
+    el2_switch: bool = True
+    relocate: str = ""
+    soft_restart: str = ""
+    hyp_stub: str = ""
+    kexec_vectors: str = ""
+    kernel: str = ""
+    """Image or ELF file that the routines come from instead, with the symbol of the routine behind an @."""
+    tables: str = "none"
+    va_bits: int = 48
+    granule_bytes: int = 4096
+    leaf_bytes: int | None = None
+    mair: int
+    clear_xn: bool = False
+    copy_sctlr_c: int | None = None
+    copy_sctlr_i: int | None = None
+    sources: str = "scatter"
+    self_copies: int | None = None
+    """None: four, or as many as the image has pages."""
+    memory_map: str = ""
+    segments: str = ""
+    instruction_budget: int | None = None
+    expect: Mapping[str, Any] = dataclasses.field(default_factory=dict, compare=False)
+    """What its source says should come out; no part of what is run."""
+
+    def __post_init__(self) -> None:
+        if self.boot not in BOOTS:
+            raise InputError(f"{self.name}: boot: {self.boot!r} must be one of {', '.join(BOOTS)}")
+        if bool(self.relocate) == bool(self.kernel):
+            raise InputError(f"{self.name}: routine.relocate or kernel: one of the two must be given, and not both")
+        if self.boot == "nvhe" and self.relocate and not self.hyp_stub:
+            raise InputError(f"{self.name}: routine.hyp_stub: must be given when boot is nvhe, it answers hvc at EL2")
+
+
+def _text(value: object, where: str) -> str:
+    if not isinstance(value, str):
+        raise InputError(f"{where}: {value!r} must be text")
+    return value
+
+
+def _whole(value: object, where: str) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    try:
+        return int(_text(value, where).replace("_", ""), 0)
+    except ValueError:
+        raise InputError(f"{where}: {value!r} must be a whole number") from None
+
+
+def _between(low: int, high: int) -> Callable[[object, str], int]:
+    def parse(value: object, where: str) -> int:
+        number = _whole(value, where)
+        if not low <= number <= high:
+            raise (
+                InputError(f"{where}: {number:#x} must be between {low:#x} and {high:#x}")
+                if high > 1 << 20
+                else (InputError(f"{where}: {number} must be between {low} and {high}"))
+            )
+        return number
+
+    return parse
+
+
+def _truth(value: object, where: str) -> bool:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int) and value in (0, 1):
+        return bool(value)
+    if isinstance(value, str) and value.lower() in ("true", "false", "1", "0"):
+        return value.lower() in ("true", "1")
+    raise InputError(f"{where}: {value!r} must be true or false")
+
+
+def _choice(*choices: str) -> Callable[[object, str], str]:
+    def parse(value: object, where: str) -> str:
+        if not isinstance(value, str) or value not in choices:
+            raise InputError(f"{where}: {value!r} must be one of {', '.join(choices)}")
+        return value
+
+    return parse
+
+
+def _size(*choices: int, low: int = 1, high: int = 1 << 40) -> Callable[[object, str], int]:
+    def parse(value: object, where: str) -> int:
+        size = parse_size(value, where)
+        if choices and size not in choices:
+            raise InputError(f"{where}: {size_text(size)} must be one of {', '.join(map(size_text, choices))}")
+        if not low <= size <= high:
+            raise InputError(f"{where}: {size_text(size)} must be between {size_text(low)} and {size_text(high)}")
+        return size
+
+    return parse
+
+
+_LEAVES = (4 << 10, 16 << 10, 64 << 10, 2 << 20, 32 << 20, 512 << 20, 1 << 30)
+
+KEYS: Mapping[str, tuple[str, Callable[[object, str], object], str]] = {
+    "title": ("title", _text, "one line for people"),
+    "source": ("source", _text, "the mail, commit or table row that the case stands for"),
+    "core": ("core", _text, "default core"),
+    "boot": ("boot", _choice(*BOOTS), "el1, nvhe (EL2 without VHE) or vhe"),
+    "size": ("size_bytes", _size(low=1, high=64 << 30), "bytes of the image that is moved"),
+    "initial": ("initial", _choice(*INITIAL_STATES), "state of the caches at the start"),
+    "seed": ("seed", _between(0, (1 << 32) - 1), "of the page allocator's order"),
+    "kdump": ("kdump", _truth, "a crash kernel: loaded in place, nothing is copied"),
+    "el2_switch": ("el2_switch", _truth, "false: the soft restart does not go up to EL2"),
+    "budget": ("instruction_budget", _between(1, 1 << 40), "instructions after which the run is stopped"),
+    "kernel": ("kernel", _text, "kernel image or ELF file that the routines come from"),
+    "routine.relocate": ("relocate", _text, "arm64_relocate_new_kernel"),
+    "routine.soft_restart": ("soft_restart", _text, "cpu_soft_restart; empty where the era has none on this path"),
+    "routine.hyp_stub": ("hyp_stub", _text, "the vectors at EL2"),
+    "routine.kexec_vectors": ("kexec_vectors", _text, "the copy of them that kexec installs (v5.16 and later)"),
+    "map.tables": ("tables", _choice(*TABLE_STYLES), "whose page tables the copy finds"),
+    "map.va_bits": ("va_bits", _between(36, 52), "VA bits of the old kernel"),
+    "map.granule": ("granule_bytes", _size(4 << 10, 16 << 10, 64 << 10), "translation granule"),
+    "map.leaf": ("leaf_bytes", _size(*_LEAVES), "largest leaf used"),
+    "map.mair": ("mair", _between(0, (1 << 64) - 1), "MAIR_EL1 of the old kernel"),
+    "map.clear_xn": ("clear_xn", _truth, "clear bit 54 (XN at EL2) in the leaf of the relocation code"),
+    "copy.sctlr_c": ("copy_sctlr_c", _between(0, 1), "SCTLR.C forced at the copy's level"),
+    "copy.sctlr_i": ("copy_sctlr_i", _between(0, 1), "SCTLR.I forced at the copy's level"),
+    "image.sources": ("sources", _choice(*SOURCE_PATTERNS), "order of the source pages"),
+    "image.self_copies": ("self_copies", _between(0, 1 << 20), "source pages that lie where they belong"),
+    "image.memory_map": ("memory_map", _text, "TOML or /proc/iomem text; the default fits the size"),
+    "image.segments": ("segments", _text, "TOML or `kexec -d` text; the default fits the size"),
+}
+"""Every key of a case file and of `--set`: the field it sets, the rule for its value, and what it means."""
+
+
+def _texts(value: object, where: str) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        raise InputError(f"{where}: {value!r} must be a list of texts")
+    return tuple(value)
+
+
+_EXPECT: Mapping[str, Callable[[object, str], object]] = {
+    "outcome": _choice(*OUTCOMES),
+    "copy_el": _between(1, 2),
+    "mmu": _truth,
+    "dcache": _truth,
+    "icache": _truth,
+    "entry_el": _between(1, 2),
+    "image_ok": _truth,
+    "copies": _truth,
+    "data_type": _text,
+    "hazards": _texts,
+    "source": _text,
+}
+"""What a case file may state of the result, so that `cases --run-all` can compare."""
+
+
+def _flattened(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            flat |= _flattened(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def unknown_key(key: str, known: Mapping[str, Any] | tuple[str, ...]) -> str:
+    """Say that a key is not known, with the nearest ones that are."""
+    near = difflib.get_close_matches(key, list(known), n=3, cutoff=0.5)
+    return "unknown key" + (f"; near it are {', '.join(near)}" if near else "; `relocscope run --help` lists the keys")
+
+
+def _fields(values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in KEYS:
+            raise InputError(f"{where}: {key}: {unknown_key(key, KEYS)}")
+        attribute, parse, _ = KEYS[key]
+        fields[attribute] = parse(value, f"{where}: {key}")
+    return fields
+
+
+def case_from_toml(text: str, *, name: str, where: str, directory: Path | None = None) -> Case:
+    """Make a case from TOML text. `base = "NAME"` starts from another case; files it names lie beside `directory`."""
+    try:
+        document = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise InputError(f"{where}: not TOML: {' '.join(str(error).split())}") from None
+    expect = document.pop("expect", {})
+    if not isinstance(expect, Mapping):
+        raise InputError(f"{where}: expect: must be a table")
+    base = document.pop("base", None)
+    fields = _fields(_flattened(document), where)
+    for key in ("memory_map", "segments", "kernel"):
+        if directory is not None and fields.get(key):
+            fields[key] = str(directory / fields[key])
+    stated = _expected(expect, where)
+    if base is not None:
+        inherited = shipped_case(_text(base, f"{where}: base"))
+        return dataclasses.replace(inherited, name=name, expect=stated, **fields)
+    for key, attribute in (("boot", "boot"), ("map.mair", "mair")):
+        if attribute not in fields:
+            raise InputError(f"{where}: {key}: must be given")
+    return Case(name=name, expect=stated, **fields)
+
+
+def _expected(expect: Mapping[str, Any], where: str) -> dict[str, Any]:
+    stated: dict[str, Any] = {}
+    for key, value in expect.items():
+        if key not in _EXPECT:
+            raise InputError(f"{where}: expect.{key}: {unknown_key(key, _EXPECT)}")
+        stated[key] = _EXPECT[key](value, f"{where}: expect.{key}")
+    return stated
+
+
+def case_names() -> tuple[str, ...]:
+    """Return the names of the cases that ship, in the order in which the history had them."""
+    found = {entry.name.removesuffix(".toml") for entry in _shipped().iterdir() if entry.name.endswith(".toml")}
+    listed = [name for name in _HISTORY if name in found]
+    return (*listed, *sorted(found - set(listed)))
+
+
+_HISTORY = (
+    *(f"v4.19-{boot}" for boot in BOOTS),
+    *(f"rfc-v1-{boot}" for boot in BOOTS),
+    "rfc-v2-el1",
+    "rfc-v2-nvhe",
+    "rfc-v2-nvhe-xn-clear",
+    *(f"v5.17-{boot}" for boot in BOOTS),
+    "kdump",
+)
+
+
+def _shipped() -> Any:
+    return resources.files("relocscope") / "cases"
+
+
+def shipped_case(name: str) -> Case:
+    """Return a case that ships, by its name."""
+    if name not in case_names():
+        near = difflib.get_close_matches(name, case_names(), n=3, cutoff=0.4)
+        hint = f"did you mean {', '.join(near)}?" if near else "`relocscope cases` lists them"
+        raise InputError(f"{name!r} is no case; {hint}")
+    text = (_shipped() / f"{name}.toml").read_text(encoding="utf-8")
+    return case_from_toml(text, name=name, where=f"{name}.toml")
+
+
+def case_from_file(path: Path) -> Case:
+    """Read a person's own case; its name is the file's without the suffix."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not text") from None
+    return case_from_toml(text, name=path.stem, where=str(path), directory=path.parent)
+
+
+def override(case: Case, values: Mapping[str, Any], *, where: str = "--set") -> Case:
+    """Return the case with keys of KEYS replaced; the same names, rules and messages as in a file."""
+    return dataclasses.replace(case, **_fields(values, where))

@@ -1,0 +1,68 @@
+"""Options that several commands share, and what they come to."""
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from traces.errors import InputError
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+json_option = click.option(
+    "--json",
+    "json_path",
+    metavar="FILE",
+    help="Write the result as JSON; - is stdout, and then nothing else goes there.",
+)
+
+
+def machine_options(command: Command) -> Command:
+    """Add --core, --size and --set."""
+    for option in (
+        click.option(
+            "--set", "settings", metavar="KEY=VALUE", multiple=True, help="Set a field of case or core; repeatable."
+        ),
+        click.option("--size", metavar="SIZE", help="Size of the image: 25MiB, 37MB, 4096."),
+        click.option("--core", metavar="NAME", help="Modelled core (`relocscope cores`) or a core file (my.toml)."),
+    ):
+        command = option(command)
+    return command
+
+
+def settings_of(pairs: tuple[str, ...], size: str | None) -> dict[str, str]:
+    """Return the settings of --set and --size as one mapping."""
+    from relocscope.operand import parse_setting
+
+    settings = dict(parse_setting(pair) for pair in pairs)
+    return settings | ({"size": size} if size is not None else {})
+
+
+def wants_text(json_path: str | None) -> bool:
+    """Whether text for people may go to stdout."""
+    return json_path != "-"
+
+
+def write_json(json_path: str | None, result: Mapping[str, Any]) -> None:
+    """Write the result where --json says, if anywhere; a file appears complete or not at all."""
+    if json_path is None:
+        return
+    text = json.dumps(result, indent=2, allow_nan=False) + "\n"
+    if json_path == "-":
+        sys.stdout.write(text)
+        sys.stdout.flush()
+        return
+    target = Path(json_path)
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(target)
+    except OSError as error:
+        raise InputError(f"--json: {target}: cannot be written: {error.strerror}") from None

@@ -1,0 +1,94 @@
+"""Comparison: what `explain` finds about two runs."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from relocscope.contributions import Contribution, contributions
+from relocscope.evidence import Fact, evidence
+from relocscope.fixes import Fix, fixes
+from relocscope.operand import Operand, operand, with_settings
+from relocscope.runs import Run
+from relocscope.verdict import Verdict, judge
+from traces.errors import InputError
+
+SCHEMA = "relocscope/explain/1"
+
+FOUNDING_QUESTION = ("v4.19-nvhe", "rfc-v1-nvhe")
+"""The runs of July 2019 (docs/history.md): before, and with an MMU that was turned on somewhere."""
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Comparison:
+    """Two runs and why their times are what they are."""
+
+    a: Run
+    b: Run
+    verdict: Verdict
+    evidence: tuple[Fact, ...]
+    contributions: tuple[Contribution, ...]
+    fixes: tuple[Fix, ...]
+
+    @property
+    def speedup(self) -> float:
+        """Return how many times as fast B is."""
+        return speedup(self.a, self.b)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object of `explain --json`."""
+        return {
+            "schema": SCHEMA,
+            "a": self.a.to_json(),
+            "b": self.b.to_json(),
+            "speedup": self.speedup,
+            "verdict": {"cause": self.verdict.cause, "sentence": self.verdict.sentence},
+            "evidence": [dict(fact) for fact in self.evidence],
+            "contributions": [
+                {"mechanism": one.mechanism, "cycles": one.cycles, "share": one.share} for one in self.contributions
+            ],
+            "fixes": [{"set": dict(fix.set), "speedup": fix.speedup, "sentence": fix.sentence} for fix in self.fixes],
+        }
+
+
+def speedup(a: Run, b: Run) -> float:
+    """Return a.seconds / b.seconds."""
+    return a.seconds / b.seconds if b.seconds else 1.0
+
+
+def sides(a: str, b: str, settings: Mapping[str, Any], *, core: str | None = None) -> tuple[Operand, Operand]:
+    """Make both operands: a setting is for both, `a.KEY` and `b.KEY` for one.
+
+    Both run on one core, or the comparison would be of cores: the one asked for, else that of the side whose kernel
+    needs VHE, else A's default.
+    """
+    subjects = (operand(a), operand(b))
+    both = {key: value for key, value in settings.items() if key[:2] not in ("a.", "b.")}
+    common = core or both.get("core") or _common_core(subjects)
+    made = []
+    for side, subject in zip("ab", subjects, strict=True):
+        of_side = {key[2:]: value for key, value in settings.items() if key.startswith(f"{side}.")}
+        try:
+            made.append(with_settings(subject, {**both, **of_side}, core=of_side.get("core", common)))
+        except InputError as error:
+            raise InputError(f"{side}: {error}" if of_side else str(error)) from None
+    return made[0], made[1]
+
+
+def _common_core(subjects: tuple[Operand, ...]) -> str | None:
+    cases = [subject.case for subject in subjects if subject.case is not None]
+    needing = [case.core for case in cases if case.boot == "vhe"]
+    return next(iter(needing or [case.core for case in cases]), None)
+
+
+def compare(a: Run, b: Run, progress: Progress | None = None) -> Comparison:
+    """Find everything about two runs. The verdict and the evidence take no time; the rest replays and re-runs."""
+    return Comparison(
+        a=a,
+        b=b,
+        verdict=judge(a, b),
+        evidence=tuple(evidence(a, b)),
+        contributions=tuple(contributions(a, b, progress)),
+        fixes=tuple(fixes(b, progress)),
+    )

@@ -1,0 +1,106 @@
+"""From a Case to a Trace: the only place of this package that speaks to `asm` and `emu`."""
+
+import importlib
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from relocscope.case import Case
+from traces.errors import InputError
+
+if TYPE_CHECKING:
+    from asm.kernel_image import ImportedKernel
+
+    from asm.routines import Routine
+    from traces.trace import Trace
+
+
+@lru_cache(maxsize=4)
+def imported(path: Path, symbol: str = "") -> "ImportedKernel":
+    """Return what the importer finds in a kernel image or ELF file; kept, since a search takes seconds."""
+    from asm.kernel_image import import_kernel
+
+    return import_kernel(path, symbol) if symbol else import_kernel(path)
+
+
+def generation(path: Path, symbol: str = "") -> str:
+    """Return which era the routine is of: v4.19 where it expects the MMU off, v5.17 where it copies with it on."""
+    from asm.routines import Protocol
+
+    protocol = imported(path, symbol).relocate.protocol
+    if protocol == Protocol.MMU_OFF:
+        return "v4.19"
+    if protocol == Protocol.KIMAGE:
+        return "v5.17"
+    raise InputError(f"{path}: its relocation routine takes its arguments in a way that no known kernel does")
+
+
+def emulate(case: Case) -> "Trace":
+    """Run the case in Unicorn and return its Trace; guest faults and hangs are results, not exceptions."""
+    from emu.scenario import prepare
+
+    return prepare(scenario(case)).run().trace
+
+
+def scenario(case: Case) -> Any:
+    """Make the emulator's Scenario of a case."""
+    from emu.layout import default_layout
+    from emu.memory_map import memory_map_from_file
+    from emu.scenario import Boot, Scenario, TableStyle
+    from emu.segments import segments_from_file
+
+    layout = default_layout(case.size_bytes, page_bytes=case.granule_bytes, crash=case.kdump)
+    memory_map = memory_map_from_file(Path(case.memory_map)) if case.memory_map else layout.memory_map
+    segments, start = layout.segments, layout.start
+    if case.segments:
+        load = segments_from_file(Path(case.segments))
+        segments, start = load.segments, load.segments[0].pa if load.start is None else load.start
+    pages = sum(segment.memsz for segment in segments) // case.granule_bytes
+    return Scenario(
+        boot=Boot(case.boot),
+        **_routines(case),
+        tables=TableStyle(case.tables),
+        mair=case.mair,
+        va_bits=case.va_bits,
+        granule_bytes=case.granule_bytes,
+        map_leaf_bytes=case.leaf_bytes,
+        el2_switch=case.el2_switch,
+        clear_xn=case.clear_xn,
+        copy_sctlr_c=case.copy_sctlr_c,
+        copy_sctlr_i=case.copy_sctlr_i,
+        kdump=case.kdump,
+        memory_map=memory_map,
+        segments=segments,
+        start=start,
+        sources=case.sources,
+        self_copies=min(4, pages) if case.self_copies is None else case.self_copies,
+        seed=case.seed,
+        instruction_budget=case.instruction_budget,
+    )
+
+
+def _routines(case: Case) -> "dict[str, Routine | None]":
+    if case.kernel:
+        path, _, symbol = case.kernel.partition("@")
+        found = imported(Path(path), symbol)
+        ours = _borrowed(Path(path), symbol, case)
+        return {name: getattr(found, name) or ours[name] for name in ("relocate", *ours)}
+    from asm.routines import routine
+
+    names = ("relocate", "soft_restart", "hyp_stub", "kexec_vectors")
+    return {name: routine(getattr(case, name)) if getattr(case, name) else None for name in names}
+
+
+def _borrowed(path: Path, symbol: str, case: Case) -> "dict[str, Routine | None]":
+    """Return our own routines for what a kernel's file does not hold, as its generation has them on this boot path."""
+    from asm.routines import routine
+    from relocscope.case import shipped_case
+
+    like = shipped_case(f"{generation(path, symbol)}-{case.boot}")
+    names = ("soft_restart", "hyp_stub", "kexec_vectors")
+    return {name: routine(getattr(like, name)) if getattr(like, name) else None for name in names}
+
+
+def engine_version(name: str) -> str:
+    """Return the version of an installed engine, for the doctor and for bug reports."""
+    return str(importlib.metadata.version(name))

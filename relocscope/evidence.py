@@ -1,0 +1,102 @@
+"""Evidence: facts of two runs that carry the verdict, each with the place where it can be checked."""
+
+from collections.abc import Iterator
+
+from relocscope.regimes import place, regime_name, register
+from relocscope.runs import Run
+from relocscope.verdict import translated_elsewhere
+from traces.schema import EpochCause
+from traces.trace import Trace
+
+Fact = dict[str, str]
+
+
+def evidence(a: Run, b: Run) -> list[Fact]:
+    """List the facts, B's first: it is B that the verdict is about."""
+    return [*_of("B", b), *_of("A", a)]
+
+
+def _of(which: str, run: Run) -> Iterator[Fact]:
+    yield from _fault(which, run)
+    site = run.site
+    if site is None or run.copy is None:
+        return
+    trace = run.trace
+    here = trace.epochs[site.epoch]
+    yield {
+        "fact": f"{which}'s copy stores at EL{here['el']}, in the {regime_name(trace, site.epoch)} regime: "
+        f"{_insn(trace, site.insn)} and its loop moved {site.stored_bytes} bytes",
+        "where": place(trace, int(trace.insns[site.insn]["va"])),
+    }
+    yield {"fact": f"{which}'s copy: {register(trace, site.epoch, 'SCTLR')}", "where": _began(trace, site.epoch)}
+    if here["stage1"]:
+        registers = ", ".join(register(trace, site.epoch, kind) for kind in ("TCR", "MAIR", "TTBR0"))
+        yield {"fact": f"{which}'s copy: {registers}", "where": _began(trace, site.epoch)}
+    for state in translated_elsewhere(run):
+        yield {
+            "fact": f"{which}: translation is on in {regime_name(trace, state.epoch)} only: "
+            f"{register(trace, state.epoch, 'SCTLR')}, {register(trace, state.epoch, 'TTBR0')}",
+            "where": f"left at {place(trace, _last_va(trace, state.last))}",
+        }
+    yield from _crossings(which, run)
+    for what, counts in run.copy["memory_types"].items():
+        total = sum(counts.values())
+        if total:
+            shares = ", ".join(f"{_percent(count, total)} {name}" for name, count in counts.items())
+            yield {"fact": f"{which}'s copy, {_WHAT[what]}: {shares} of {total:,}", "where": f"case {run.case}"}
+
+
+_WHAT = {"data": "loads and stores", "fetch": "instruction fetches", "walk": "descriptor reads"}
+
+
+def _percent(count: int, total: int) -> str:
+    return f"{100 * count / total:.1f}%" if count < total else "100%"
+
+
+def _insn(trace: Trace, row: int) -> str:
+    """Disassemble one instruction of the trace."""
+    from asm.decode import decode
+
+    insn = trace.insns[row]
+    return decode(int(insn["word"]).to_bytes(4, "little"), int(insn["va"]))[0].text
+
+
+def _began(trace: Trace, epoch: int) -> str:
+    return f"epoch {epoch}, begun by {EpochCause(int(trace.epochs[epoch]['cause'])).name.lower().replace('_', ' ')}"
+
+
+def _last_va(trace: Trace, execution: int) -> int:
+    block = trace.blocks[trace.executions[execution]]
+    return int(block["va"]) + 4 * (int(block["count"]) - 1)
+
+
+def _crossings(which: str, run: Run) -> Iterator[Fact]:
+    """Yield the meant exception that took the PE to the copy's level, if one did before it."""
+    site, trace = run.site, run.trace
+    if site is None:
+        return
+    taken = trace.exceptions
+    before = taken[(taken["at"] <= site.first) & (taken["to_el"] != taken["from_el"]) & (taken["meant"] == 1)]
+    if len(before):
+        last = before[-1]
+        yield {
+            "fact": f"{which}: hvc took the PE from EL{last['from_el']} to EL{last['to_el']}, where it stayed; "
+            f"ESR_EL{last['to_el']} = {int(last['esr']):#x}",
+            "where": place(trace, int(last["elr"]) - 4),
+        }
+
+
+def _fault(which: str, run: Run) -> Iterator[Fact]:
+    fault = run.fault
+    if fault is None:
+        return
+    level = fault.get("el")
+    yield {
+        "fact": f"{which}: first fault at EL{level}: ESR_EL{level} = {fault.get('esr')} (EC={fault.get('ec')}, "
+        f"ISS={fault.get('iss')}), FAR_EL{level} = {fault.get('far')}: {fault.get('reason')}",
+        "where": place(run.trace, int(str(fault.get("elr", "0")), 0)),
+    }
+    epochs = run.trace.epochs
+    row = len(epochs) - 1
+    registers = ", ".join(register(run.trace, row, kind) for kind in ("SCTLR", "TCR", "MAIR", "TTBR0"))
+    yield {"fact": f"{which}: at that time {registers}", "where": _began(run.trace, row)}

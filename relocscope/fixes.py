@@ -1,0 +1,149 @@
+"""Fixes: the smallest changes of a case that would alter the verdict, each found by running the changed case."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from relocscope.case import Case
+from relocscope.operand import with_settings
+from relocscope.runs import Run, run_operand
+from relocscope.verdict import SAME_WITHIN, pace
+from traces.errors import InputError
+
+SCREEN_BYTES = 1 << 20
+"""Size at which every candidate is tried; those that help are run again at the case's own size."""
+
+KEPT = 3
+"""Fixes reported: the best ones."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fix:
+    """One change, the speed-up over the unchanged run that its own run gave, and what to make of it."""
+
+    set: Mapping[str, Any]
+    speedup: float
+    sentence: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Candidate:
+    """A change worth trying, and what it is in words."""
+
+    set: Mapping[str, Any]
+    words: str
+
+
+_AT_EL2 = {
+    "kernel": "",
+    "routine.relocate": "relocate-rfc-v2",
+    "routine.soft_restart": "soft-restart-v4.19",
+    "routine.hyp_stub": "hyp-stub-v4.19",
+    "routine.kexec_vectors": "",
+    "map.tables": "rfc-v2",
+    "map.mair": "0xbbff440c0400",
+    "map.clear_xn": True,
+}
+"""RFC v2's way: TTBR0, MAIR, TCR and SCTLR of the level that it runs at, with code that EL2 may execute."""
+
+_MERGED = {
+    "kernel": "",
+    "routine.relocate": "relocate-v5.17",
+    "routine.soft_restart": "",
+    "map.tables": "merged",
+    "map.mair": "0x40044ffff",
+}
+
+
+def candidates(case: Case) -> Iterator[Candidate]:
+    """Yield single changes of that case: one switch, one register bit, or one routine with the tables that it needs."""
+    if case.boot == "nvhe" and case.el2_switch:
+        yield Candidate(set={"el2_switch": False}, words="copy at EL1 (no hvc to EL2 before the copy)")
+    if case.tables != "rfc-v2" or not case.clear_xn:
+        level = "EL1" if case.boot == "el1" or not case.el2_switch else "EL2"
+        if case.tables == "rfc-v2":
+            yield Candidate(set={"map.clear_xn": True}, words="clear bit 54 (XN) in the leaf of the code page")
+        else:
+            yield Candidate(
+                set=_AT_EL2, words=f"translate at {level}, with that level's own table, MAIR, TCR and SCTLR"
+            )
+    if case.tables != "merged":
+        vectors = {"nvhe": ("hyp-stub-v5.17", "kexec-vectors-v5.17"), "vhe": ("hyp-stub-v5.17", ""), "el1": ("", "")}
+        stub, copied = vectors[case.boot]
+        back = " and go back up to EL2 by hvc only to start the new kernel" if case.boot == "nvhe" else ""
+        settings = {**_MERGED, "routine.hyp_stub": stub, "routine.kexec_vectors": copied, "el2_switch": True}
+        yield Candidate(set=settings, words=f"copy as 5.16 and later do, in the kernel's own regime{back}")
+    if case.copy_sctlr_c is not None or case.tables != "none":
+        yield Candidate(set={"copy.sctlr_c": 1}, words="set SCTLR.C at the copy's level")
+    yield Candidate(set={"copy.sctlr_i": 1}, words="set SCTLR.I at the copy's level")
+    if case.tables in ("rfc-v2", "merged") and case.leaf_bytes != 2 << 20:
+        yield Candidate(set={"map.leaf": "2MiB"}, words="map with 2 MiB leaves")
+    if case.sources != "sequential":
+        yield Candidate(set={"image.sources": "sequential"}, words="load the image into consecutive pages")
+
+
+def fixes(run: Run, progress: Callable[[int, int], None] | None = None) -> list[Fix]:
+    """Try every candidate on B's case; report those that make it faster, or make it arrive at all, best first."""
+    subject = run.operand
+    if subject is None or subject.case is None:
+        return []
+    tried = list(candidates(subject.case))
+    small = {} if subject.case.segments else {"size": min(SCREEN_BYTES, subject.case.size_bytes)}
+    before = run_operand(with_settings(subject, small)) if small else run
+    helpful: list[tuple[float, Candidate]] = []
+    for done, candidate in enumerate(tried):
+        after = _attempt(run, {**candidate.set, **small})
+        if after is not None and _helps(before, after):
+            helpful.append((after.seconds, candidate))
+        if progress:
+            progress(done + 1, len(tried) + KEPT)
+    found: list[Fix] = []
+    for done, (_, candidate) in enumerate(sorted(helpful, key=lambda one: one[0])[:KEPT]):
+        after = _attempt(run, candidate.set)
+        if after is not None and _helps(run, after):
+            found.append(
+                Fix(
+                    set=_shown(candidate.set),
+                    speedup=run.seconds / after.seconds,
+                    sentence=_said(candidate, run, after),
+                )
+            )
+        if progress:
+            progress(len(tried) + done + 1, len(tried) + KEPT)
+    return sorted(found, key=lambda fix: -fix.speedup)
+
+
+def _attempt(run: Run, settings: Mapping[str, Any]) -> Run | None:
+    """Run the changed case; None where the change makes no sense for it."""
+    if run.operand is None:
+        return None
+    try:
+        return run_operand(with_settings(run.operand, settings))
+    except InputError:
+        return None
+
+
+def _helps(before: Run, after: Run) -> bool:
+    if after.outcome != "completed":
+        return False
+    return before.outcome != "completed" or before.seconds / after.seconds > 1 + SAME_WITHIN
+
+
+def _shown(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what only empties a field."""
+    return {key: value for key, value in settings.items() if value != ""}
+
+
+def _said(candidate: Candidate, before: Run, after: Run) -> str:
+    words = candidate.words[0].upper() + candidate.words[1:]
+    if before.outcome != "completed":
+        said = f"{words}: it arrives, in {after.seconds:.4g} s"
+    else:
+        times = before.seconds / after.seconds
+        said = f"{words}: {pace(times)} (simulated: {before.seconds:.4g} s to {after.seconds:.4g} s)"
+    where = after.entry
+    if where and before.entry and where.get("el") != before.entry.get("el"):
+        said += f"; the new kernel is then entered at EL{where.get('el')} instead of EL{before.entry.get('el')}"
+    if before.image_visible and not after.image_visible:
+        said += "; but lines of the image are then left in caches at entry"
+    return said + "."

@@ -1,0 +1,112 @@
+"""CASE as the command line takes it: a name, a case file, image:PATH@BOOT, elf:PATH@SYMBOL or trace:FILE."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from relocscope.case import BOOTS, KEYS, Case, case_from_file, case_names, override, shipped_case, unknown_key
+from traces.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Operand:
+    """One side of a question: a case to run or a trace to replay, and what was asked of the core."""
+
+    name: str
+    case: Case | None
+    trace_path: Path | None = None
+    core: str | None = None
+    """Core asked for; None: the case's own."""
+    core_settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Everything that was set over the case, as it was written."""
+
+
+def operand(text: str) -> Operand:
+    """Find out what is meant. Raises InputError where nothing is."""
+    kind, colon, rest = text.partition(":")
+    if colon and kind == "image":
+        path, boot = _split(text, rest, "image:PATH@el1, image:PATH@nvhe or image:PATH@vhe")
+        if boot not in BOOTS:
+            raise InputError(f"{text}: boot {boot!r} must be one of {', '.join(BOOTS)}")
+        return Operand(name=text, case=kernel_case(text, path, boot))
+    if colon and kind == "elf":
+        path, symbol = _split(text, rest, "elf:PATH@SYMBOL")
+        return Operand(name=text, case=kernel_case(text, path, "nvhe", symbol))
+    if colon and kind == "trace":
+        if not rest:
+            raise InputError(f"{text}: expected trace:FILE")
+        return Operand(name=text, case=None, trace_path=Path(rest))
+    if text.endswith(".toml"):
+        case = case_from_file(Path(text))
+        return Operand(name=case.name, case=case)
+    if text not in case_names() and ("/" in text or Path(text).is_file()):
+        raise InputError(f"{text}: a case file ends in .toml; a kernel is written image:PATH@BOOT, a trace trace:FILE")
+    return Operand(name=text, case=shipped_case(text))
+
+
+def _split(text: str, rest: str, form: str) -> tuple[Path, str]:
+    path, at, tail = rest.rpartition("@")
+    if not at or not path or not tail:
+        raise InputError(f"{text}: expected {form}")
+    if not Path(path).is_file():
+        raise InputError(f"{text}: {path}: no such file")
+    return Path(path), tail
+
+
+def kernel_case(name: str, path: Path, boot: str, symbol: str = "") -> Case:
+    """Make a case of a person's own kernel: its routines on the path of the generation that they belong to."""
+    from relocscope.emulate import generation
+
+    base = shipped_case(f"{generation(path, symbol)}-{boot}")
+    return dataclasses.replace(
+        base,
+        name=name,
+        title=f"{path.name}, {_BOOT_WORDS[boot]}",
+        source=str(path),
+        kernel=f"{path}@{symbol}" if symbol else str(path),
+        relocate="",
+        soft_restart="",
+        hyp_stub="",
+        kexec_vectors="",
+        expect={},
+    )
+
+
+_BOOT_WORDS = {"el1": "booted at EL1", "nvhe": "booted at EL2 without VHE", "vhe": "booted at EL2 with VHE"}
+
+
+def with_settings(subject: Operand, settings: Mapping[str, Any], *, core: str | None = None) -> Operand:
+    """Return the operand with `--core` and settings: keys of the case applied, those of the core kept for it."""
+    of_case = {key: value for key, value in settings.items() if key in KEYS}
+    of_core = {key: value for key, value in settings.items() if key not in KEYS}
+    groups = {key.partition(".")[0] for key in KEYS if "." in key}
+    for key in of_core:
+        if "." not in key or key.partition(".")[0] in groups:
+            raise InputError(f"--set: {key}: {unknown_key(key, KEYS)}")
+    case = subject.case
+    if case is None:
+        for key in of_case:
+            if key not in ("initial", "seed", "core"):
+                raise InputError(
+                    f"--set: {key}: a recorded trace is fixed; only initial, seed and keys of the core can change"
+                )
+    else:
+        case = override(case, of_case)
+    return dataclasses.replace(
+        subject,
+        case=case,
+        core=core or of_case.get("core") or subject.core,
+        core_settings={**subject.core_settings, **of_core},
+        settings={**subject.settings, **settings},
+    )
+
+
+def parse_setting(text: str) -> tuple[str, str]:
+    """Split KEY=VALUE."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip() or not value.strip():
+        raise InputError(f"--set: {text!r} must be KEY=VALUE")
+    return key.strip(), value.strip()

@@ -1,0 +1,199 @@
+"""What people read: Rich text for a terminal of 80 columns or more, plain when it is piped."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.padding import Padding
+from rich.table import Table
+
+from relocscope.comparison import speedup
+from relocscope.contributions import Contribution
+from relocscope.evidence import Fact
+from relocscope.fixes import Fix
+from relocscope.runs import Run
+from relocscope.verdict import Verdict, control_bits
+from traces.schema import LEAVES
+from traces.sizes import size_text
+
+_GOOD, _BAD, _QUIET = "green", "bold red", "dim"
+
+
+def console() -> Console:
+    """Return a console for stdout: colour on a terminal only, 80 columns where there is none."""
+    return Console(highlight=False, soft_wrap=False)
+
+
+def plain_table(*columns: str, right: Sequence[int] = ()) -> Table:
+    """Make a table without lines; columns whose number is in `right` are for figures."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for number, name in enumerate(columns):
+        table.add_column(name, justify="right" if number in right else "left", no_wrap=number in right)
+    return table
+
+
+def seconds(value: float) -> str:
+    """Write a time in the unit that suits it."""
+    if value >= 1:
+        return f"{value:.3f} s"
+    return f"{value * 1e3:.3f} ms" if value >= 1e-3 else f"{value * 1e6:.2f} us"
+
+
+def rate(bytes_per_second: float) -> str:
+    """Write a rate as published figures do, in powers of ten."""
+    if bytes_per_second >= 1e9:
+        return f"{bytes_per_second / 1e9:.2f} GB/s"
+    return f"{bytes_per_second / 1e6:.1f} MB/s"
+
+
+def show_heading(out: Console, runs: Mapping[str, Run]) -> None:
+    """Show one line a run: what ran, how it ended, how long it took on the model."""
+    table = plain_table("", "case", "core", "image", "outcome", "copy", "modelled", right=(6,))
+    for which, run in runs.items():
+        table.add_row(
+            which,
+            escape(run.case),
+            run.core,
+            size_text(run.image_bytes) if run.image_bytes else "-",
+            f"[{_GOOD if run.outcome == 'completed' else _BAD}]{run.outcome}[/]",
+            _copy_words(run),
+            seconds(run.seconds),
+        )
+    out.print(table)
+
+
+def _copy_words(run: Run) -> str:
+    if run.copy is None or run.site is None:
+        return "none"
+    return f"EL{run.copy['el']}, {control_bits(run, run.site.epoch).partition('.')[2]}"
+
+
+def show_verdict(out: Console, a: Run, b: Run, verdict: Verdict) -> None:
+    """Show the answer: cause, speed-up, sentence."""
+    ratio = speedup(a, b)
+    finished = a.outcome == b.outcome == "completed"
+    faster = f", speed-up {ratio:.2f}" if finished else ""
+    out.print()
+    out.print(f"[bold]Verdict: {verdict.cause}{faster}[/]")
+    out.print(Padding(escape(verdict.sentence), (0, 0, 0, 2)))
+
+
+def show_evidence(out: Console, facts: Sequence[Fact]) -> None:
+    """Show the facts, each with its place."""
+    out.print()
+    out.print("[bold]Evidence[/]")
+    for fact in facts:
+        out.print(Padding(f"{escape(fact['fact'])} [{_QUIET}]\\[{escape(fact['where'])}][/]", (0, 0, 0, 2)))
+
+
+def show_stacks(out: Console, a: Run, b: Run) -> None:
+    """Show both cycle stacks side by side; leaves that are zero in both are left out."""
+    table = plain_table("cycle stack", "A", "", "B", "", "A - B", right=(1, 2, 3, 4, 5))
+    for leaf in LEAVES:
+        of_a, of_b = a.cycle_stack[leaf], b.cycle_stack[leaf]
+        if of_a or of_b:
+            table.add_row(
+                leaf, f"{of_a:,}", _part(of_a, a.cycles), f"{of_b:,}", _part(of_b, b.cycles), f"{of_a - of_b:+,}"
+            )
+    table.add_row("cycles", f"{a.cycles:,}", "", f"{b.cycles:,}", "", f"{a.cycles - b.cycles:+,}", style="bold")
+    out.print()
+    out.print(table)
+
+
+def _part(cycles: int, total: int) -> str:
+    return f"{100 * cycles / total:.1f}%" if total else ""
+
+
+def show_contributions(out: Console, a: Run, b: Run, found: Sequence[Contribution]) -> None:
+    """Show what each mechanism has to do with the difference."""
+    table = plain_table("mechanism", "cycles", "share", right=(1, 2))
+    for one in found:
+        table.add_row(one.mechanism, f"{one.cycles:+,}", "-" if one.share is None else f"{100 * one.share:.1f}%")
+    out.print()
+    out.print(
+        f"[bold]Where the difference of {a.cycles - b.cycles:+,} cycles comes from[/] (Shapley values, exact sum)"
+    )
+    out.print(table)
+
+
+def show_fixes(out: Console, found: Sequence[Fix]) -> None:
+    """Show changes that help, with the settings that make them."""
+    out.print()
+    if not found:
+        out.print("[bold]No single change that was tried makes B faster.[/]")
+        return
+    out.print("[bold]What would change it[/] (each one simulated)")
+    for fix in found:
+        out.print(Padding(escape(fix.sentence), (0, 0, 0, 2)))
+        settings = " ".join(f"--set b.{key}={_value(value)}" for key, value in fix.set.items())
+        out.print(Padding(f"[{_QUIET}]{escape(settings)}[/]", (0, 0, 0, 6)))
+
+
+def _value(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def show_run(out: Console, run: Run) -> None:
+    """Show one run: outcome, copy, entry, image, where the time went, hazards."""
+    show_heading(out, {"": run})
+    out.print()
+    table = plain_table("", "")
+    table.show_header = False
+    for name, text in _facts(run):
+        table.add_row(f"[{_QUIET}]{name}[/]", escape(text))
+    out.print(table)
+    out.print()
+    stack = plain_table("cycle stack", "cycles", "", "time", right=(1, 2, 3))
+    for leaf in LEAVES:
+        if run.cycle_stack[leaf]:
+            cycles = run.cycle_stack[leaf]
+            stack.add_row(leaf, f"{cycles:,}", _part(cycles, run.cycles), seconds(run.seconds_of(leaf)))
+    stack.add_row("cycles", f"{run.cycles:,}", "", seconds(run.seconds), style="bold")
+    out.print(stack)
+    show_hazards(out, run.hazards)
+
+
+def _facts(run: Run) -> list[tuple[str, str]]:
+    facts = [("routine", f"{run.routine.get('name')} ({run.routine.get('source')})")]
+    if run.fault:
+        facts.append(("first fault", f"EL{run.fault.get('el')}, ESR {run.fault.get('esr')}: {run.fault.get('reason')}"))
+        facts.append(("at", f"ELR {run.fault.get('elr')}, FAR {run.fault.get('far')}, {run.fault.get('where')}"))
+    facts.append(
+        ("executed", f"{run.instructions:,} instructions, {run.accesses:,} loads and stores, {run.pages:,} pages")
+    )
+    if run.copy and run.site:
+        facts.append(
+            ("copy", f"EL{run.copy['el']} with {control_bits(run, run.site.epoch)} (SCTLR {run.copy['sctlr']})")
+        )
+        for what, counts in run.copy["memory_types"].items():
+            if counts:
+                facts.append((what, ", ".join(f"{name} {count:,}" for name, count in counts.items())))
+        facts.append(("speed", f"{run.copy['ns_per_line']:.1f} ns per 64 bytes, {rate(run.copy['bytes_per_second'])}"))
+    if run.entry:
+        facts.append(("new kernel", f"entered at EL{run.entry['el']}, pc {run.entry['pc']}, x0 {run.entry['x0']}"))
+    facts.append(("image", _image_words(run)))
+    if run.calibrated:
+        facts.append(("calibrated", f"{', '.join(run.calibrated)} of {run.core} were fitted to a published time"))
+    facts.append(("host", f"{run.host['seconds']:.2f} s ({run.host['emulate_seconds']:.2f} s emulating)"))
+    return facts
+
+
+def _image_words(run: Run) -> str:
+    if not run.image_ok:
+        return "wrong: destination bytes differ from their sources"
+    if run.image_visible:
+        return "correct, and visible with the caches off"
+    return f"correct, but {run.dirty_at_entry} lines are only in caches at entry and {run.lost_lines} were lost"
+
+
+def show_hazards(out: Console, found: Sequence[Mapping[str, Any]]) -> None:
+    """Show hazards, one paragraph each."""
+    if not found:
+        return
+    out.print()
+    out.print("[bold]Hazards[/]")
+    for hazard in found:
+        colour = _BAD if hazard["severity"] == "error" else "yellow"
+        text = f"[{colour}]{hazard['id']}[/] {escape(str(hazard['title']))}: {escape(str(hazard['evidence']))}"
+        out.print(Padding(f"{text} [{_QUIET}]\\[{escape(str(hazard['where']))}][/]", (0, 0, 0, 2)))

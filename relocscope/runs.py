@@ -1,0 +1,258 @@
+"""Run: one case on one modelled core, with exactly the facts that `run --json` carries."""
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from relocscope.case import KEYS, Case
+from relocscope.operand import Operand
+from traces.errors import InputError
+from traces.fold import (
+    CopySite,
+    access_count,
+    copy_site,
+    data_types,
+    fetch_types,
+    instruction_count,
+    labelled,
+    walk_types,
+)
+from traces.schema import Role
+
+if TYPE_CHECKING:
+    from caches import CoreConfig
+    from traces.outcome import Outcome
+    from traces.trace import Trace
+
+SCHEMA = "relocscope/run/1"
+
+LINE_BYTES = 64
+"""The unit of `ns_per_line`, whatever the core's own line is, so that cores compare."""
+
+_DEFAULT_CORE = "stingray"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Run:
+    """What one run did and cost. Fields up to `calibrated` are those of `run --json`; the others stay here."""
+
+    case: str
+    core: str
+    boot: str
+    routine: Mapping[str, str]
+    image_bytes: int
+    pages: int
+    instructions: int
+    accesses: int
+    cycles: int
+    seconds: float
+    host: Mapping[str, Any]
+    outcome: str
+    fault: Mapping[str, Any] | None
+    copy: Mapping[str, Any] | None
+    entry: Mapping[str, Any] | None
+    image_ok: bool
+    image_visible: bool
+    stale_reads: int
+    lost_lines: int
+    dirty_at_entry: int
+    cycle_stack: Mapping[str, int]
+    caches: Mapping[str, Mapping[str, int]]
+    tlbs: Mapping[str, Mapping[str, int]]
+    dram: Mapping[str, int]
+    hazards: tuple[Mapping[str, Any], ...]
+    calibrated: tuple[str, ...]
+    trace: "Trace" = field(repr=False)
+    costs: "Outcome" = field(repr=False)
+    config: "CoreConfig" = field(repr=False)
+    initial: str = field(repr=False)
+    seed: int = field(repr=False)
+    site: CopySite | None = field(repr=False)
+    operand: Operand | None = field(repr=False)
+
+    def seconds_of(self, leaf: str) -> float:
+        """Return the modelled time of one leaf of the cycle stack."""
+        return self.cycle_stack[leaf] / self.costs.frequency_hz
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object of `run --json`: plain dicts, lists, numbers and texts."""
+        keys = [f.name for f in dataclasses.fields(self)]
+        facts = {key: _plain(getattr(self, key)) for key in keys[: keys.index("trace")]}
+        return {"schema": SCHEMA, **facts}
+
+
+def run_operand(subject: Operand) -> Run:
+    """Run the case, or replay the trace, on the core that was asked for or is the case's own."""
+    case, config = subject.case, core_config(subject)
+    started = time.perf_counter()
+    if case is None:
+        from traces.files import load
+
+        trace = load(subject.trace_path or Path())
+        initial, seed = subject.settings.get("initial", "cold"), subject.settings.get("seed", 1)
+        initial, seed = KEYS["initial"][1](initial, "--set: initial"), KEYS["seed"][1](seed, "--set: seed")
+    else:
+        check_core(case, config)
+        # What has no part in the functional run is taken out, so that one run serves every label, core and start.
+        trace = functional(dataclasses.replace(case, name="", title="", source="", core="", initial="cold"))
+        initial, seed = case.initial, case.seed
+    emulated = time.perf_counter() - started
+    return measure(
+        trace, config, name=subject.name, initial=str(initial), seed=int(str(seed)), operand=subject, emulated=emulated
+    )
+
+
+def core_config(subject: Operand) -> "CoreConfig":
+    """Return the modelled core of an operand, settings applied."""
+    import caches
+
+    name = subject.core or (subject.case.core if subject.case else _DEFAULT_CORE)
+    config = caches.load_core(Path(name)) if name.endswith(".toml") else caches.core(name)
+    return config.override(subject.core_settings) if subject.core_settings else config
+
+
+def check_core(case: Case, config: "CoreConfig") -> None:
+    """Refuse a case that needs what the core lacks, and say what."""
+    has = config.architecture
+    if case.boot == "vhe" and not has.has_vhe:
+        raise InputError(
+            f"core {config.name}: boot vhe needs VHE (Armv8.1), which this core ({has.version}) does not have; "
+            "try --core thunderx2"
+        )
+    if case.granule_bytes not in has.granules:
+        raise InputError(f"core {config.name}: map.granule: it has no {case.granule_bytes >> 10}KiB granule")
+
+
+@lru_cache(maxsize=4)
+def functional(case: Case) -> "Trace":
+    """Emulate once for any number of cores: the last few runs are kept."""
+    from relocscope.emulate import emulate
+
+    return emulate(case)
+
+
+def measure(
+    trace: "Trace",
+    config: "CoreConfig",
+    *,
+    name: str,
+    initial: str,
+    seed: int = 1,
+    operand: Operand | None = None,
+    emulated: float = 0.0,
+) -> Run:
+    """Replay a trace on a core and state what came out. Everything is taken from the trace; `name` is only a label."""
+    from caches import replay
+    from relocscope.hazards import hazards
+
+    meta = trace.meta
+    started = time.perf_counter()
+    site = copy_site(trace)
+    span = (site.first, site.last + 1) if site else ()
+    costs = replay(trace, config, initial=initial, seed=seed, checkpoints=np.array(span, np.uint64))
+    replayed = time.perf_counter() - started
+    visible, dirty = _visible(trace, costs)
+    counters = costs.counters
+    return Run(
+        case=name,
+        core=costs.core,
+        boot=str(meta.get("boot", "")),
+        routine=dict(meta.get("routine", {"name": "", "sha256": "", "source": ""})),
+        image_bytes=int(meta.get("image_bytes", 0)),
+        pages=int(meta.get("pages", 0)),
+        instructions=instruction_count(trace),
+        accesses=access_count(trace),
+        cycles=costs.cycles,
+        seconds=costs.seconds,
+        host={
+            "seconds": round(emulated + replayed, 6),
+            "emulate_seconds": round(emulated, 6),
+            "replay_seconds": round(replayed, 6),
+        },
+        outcome=str(meta.get("outcome", "completed")),
+        fault=_hexed(meta.get("fault"), _FAULT_REGISTERS),
+        copy=None if site is None else _copy(trace, site, costs),
+        entry=_hexed(meta.get("entry"), _ENTRY_REGISTERS),
+        image_ok=bool(meta.get("image_ok", False)),
+        image_visible=bool(meta.get("image_ok", False)) and visible,
+        stale_reads=len(costs.stale_lines),
+        lost_lines=len(costs.lost_lines),
+        dirty_at_entry=dirty,
+        cycle_stack=costs.cycle_stack,
+        caches={part: dict(counters[part]) for part in counters if part in _CACHES},
+        tlbs={part: dict(counters[part]) for part in counters if part not in (*_CACHES, "dram")},
+        dram=dict(counters.get("dram", {})),
+        hazards=tuple(hazards(trace, costs, site)),
+        calibrated=costs.calibrated,
+        trace=trace,
+        costs=costs,
+        config=config,
+        initial=initial,
+        seed=seed,
+        site=site,
+        operand=operand,
+    )
+
+
+_CACHES = ("l1i", "l1d", "l2", "l3", "store_buffer", "prefetch")
+_FAULT_REGISTERS = ("ec", "iss", "esr", "far", "elr")
+_ENTRY_REGISTERS = ("pc", "x0", "x1", "x2", "x3")
+
+
+def _copy(trace: "Trace", site: CopySite, costs: "Outcome") -> dict[str, Any]:
+    regime = trace.epochs[site.epoch]
+    begun, ended = (int(c) for c in costs.checkpoint_cycles)
+    seconds = (ended - begun) / costs.frequency_hz
+    return {
+        "el": int(regime["el"]),
+        "e2h": bool(regime["e2h"]),
+        "sctlr": f"{int(regime['sctlr']):#x}",
+        "mmu": bool(regime["stage1"]),
+        "dcache": bool(regime["dcache"]),
+        "icache": bool(regime["icache"]),
+        "memory_types": {
+            "data": labelled(data_types(trace, site.first, site.last + 1)),
+            "fetch": labelled(fetch_types(trace, site.first, site.last + 1)),
+            "walk": labelled(walk_types(trace, site.first, site.last + 1)),
+        },
+        "ns_per_line": seconds * 1e9 / max(site.stored_bytes / LINE_BYTES, 1),
+        "bytes_per_second": site.stored_bytes / seconds if seconds else 0.0,
+    }
+
+
+def _visible(trace: "Trace", costs: "Outcome") -> tuple[bool, int]:
+    """Whether memory itself holds the image at entry, and how many of its lines are only in caches."""
+    wanted = trace.ranges[trace.ranges["role"] == Role.DESTINATION]
+    dirty = _inside(costs.dirty_lines, wanted)
+    lost = _inside(costs.lost_lines, wanted)
+    stale = _inside(costs.stale_lines, trace.ranges[trace.ranges["role"] == Role.SOURCE])
+    return dirty + lost + stale == 0, dirty
+
+
+def _inside(lines: Any, ranges: Any) -> int:
+    found = np.zeros(len(lines), np.bool_)
+    for row in ranges:
+        found |= (lines >= row["pa"]) & (lines - row["pa"] < row["size"])
+    return int(found.sum())
+
+
+def _hexed(facts: Mapping[str, Any] | None, registers: tuple[str, ...]) -> dict[str, Any] | None:
+    if facts is None:
+        return None
+    return {
+        key: f"{value:#x}" if key in registers and isinstance(value, int) else value for key, value in facts.items()
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return value
