@@ -35,7 +35,7 @@ unit: $(VENV)/installed ## the fast tests
 	$(BIN)/python -m pytest -q -m "not slow and not qemu and not kernel"
 
 nojit: $(VENV)/installed ## the kernels as plain Python, on stored traces
-	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -q -m nojit tests/caches tests/traces
+	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -q -m nojit tests/caches tests/traces tests/emu/test_emu_walker.py
 
 test-slow: $(VENV)/installed ## QEMU, real kernels and what else takes long (see .ci/run for what they need)
 	$(BIN)/python -m pytest -q -m "slow or qemu or kernel"

@@ -36,7 +36,7 @@ class Scene:
     def __init__(self, rng, memory, mmu, el, hcr):
         self.memory, self.mmu, self.el = memory, mmu, el
         self.two_ranges = el != 2 or bool(hcr & E2H)
-        pool = TablePool(memory, rng)
+        pool = self.pool = TablePool(memory, rng)
         self.granules = [rng.choice(GRANULES) for _ in range(2)]
         self.sizes = [rng.randrange(16, 40) for _ in range(2)]
         self.tbi = [rng.random() < 0.3 for _ in range(2)]
@@ -124,7 +124,7 @@ def check_access(scene, access, pstate, privileged, va):
         seen = scene.mmu.store(pstate, scene.code, va, 0x5EE4_0000_0000_0000 | va & 0xFFFF)
     what = f"{access.name} at {va:#x} privileged={privileged}: {seen} but {expected}"
     if expected.fault is not None:
-        check_abort(expected, seen, access, va, scene.tbi[va >> 55 & 1 if scene.two_ranges else 0], what)
+        check_abort(scene, expected, seen, access, what)
     elif access is WalkAccess.STORE:
         assert seen.exception is None, what
         assert scene.memory.read_u64(expected.pa) == 0x5EE4_0000_0000_0000 | va & 0xFFFF, what
@@ -134,11 +134,19 @@ def check_access(scene, access, pstate, privileged, va):
     return access, expected.fault and expected.fault.kind, expected.fault.level if expected.fault else expected.level
 
 
-def check_abort(expected: Translation, seen, access, va, tbi, what):
+def check_abort(scene, expected: Translation, seen, access, what):
+    """The syndrome, and the addresses, of an abort."""
+    fault = expected.fault
     number = INSTRUCTION_ABORT if access is WalkAccess.FETCH else DATA_ABORT
-    assert (seen.exception, seen.fsc) == (number, expected.fault.fsc), what
-    assert seen.on_walk == expected.fault.on_walk, what
-    assert tbi or seen.far == va, what
+    assert (seen.exception, seen.on_walk) == (number, fault.on_walk), what
+    # QEMU 5.0 forgets stage 2's fault when it meets it on a walk of stage 1, and says Translation at stage 1's level.
+    assert fault.on_walk or seen.fsc == fault.fsc, what
+    if scene.el == 1:
+        assert seen.target_el == fault.stage, what  # stage 1 goes to EL1, stage 2 to EL2
+    if fault.stage == 2:
+        assert seen.hpfar == fault.ipa >> 12 << 4, what
+    tagged = scene.tbi[expected.va >> 55 & 1 if scene.two_ranges else 0]
+    assert tagged or seen.far == expected.va, what
     if access is not WalkAccess.FETCH:
         assert seen.esr >> 6 & 1 == (access is WalkAccess.STORE), what  # WnR
 
@@ -150,10 +158,15 @@ def check_at(scene, operation, access, privileged, va):
     what = f"{operation} {va:#x}: PAR {par:#x} but {expected}"
     if expected.fault is not None:
         assert par & 1, what
-        assert par >> 1 & 0x3F == expected.fault.fsc, what
+        assert expected.fault.on_walk or par >> 1 & 0x3F == expected.fault.fsc, what
+        assert (par >> 9 & 1, par >> 8 & 1) == (expected.fault.stage == 2, expected.fault.on_walk), what
         return
     assert not par & 1, what
     assert par & (1 << 48) - (1 << 12) == expected.pa & ~0xFFF, what
-    assert attribute_type(par >> 56) == expected.memory_type, what
+    if scene.regime.stage2 and expected.memory_type.is_device:
+        # QEMU 5.0 combines Device with Normal by the low nibbles alone: Normal-NC (0x44) makes GRE nGnRE.
+        assert attribute_type(par >> 56) <= expected.memory_type, what
+    else:
+        assert attribute_type(par >> 56) == expected.memory_type, what
     if expected.memory_type > MemoryType.NORMAL_NC:  # Device and Non-cacheable are Outer Shareable, whatever SH says
         assert par >> 7 & 3 in (expected.shareability, 1), what

@@ -38,6 +38,7 @@ REGISTERS = {
     "MAIR_EL2": (10, 2, 3, 4, 0),
     "VTCR_EL2": (2, 1, 3, 4, 2),
     "VTTBR_EL2": (2, 1, 3, 4, 0),
+    "HPFAR_EL2": (6, 0, 3, 4, 4),
     "PAR_EL1": (7, 4, 3, 0, 0),
     "TPIDR_EL0": (13, 0, 3, 3, 2),
     "AT S1E1R": (7, 8, 1, 0, 0),
@@ -78,6 +79,7 @@ class Seen:
     esr: int = 0
     far: int = 0
     target_el: int = 0
+    hpfar: int = 0
 
     @property
     def fsc(self) -> int:
@@ -99,6 +101,7 @@ class UnicornMmu:
             self.uc.mem_map_ptr(region.pa, region.size, UC_PROT_ALL, ctypes.c_void_p(region.data.ctypes.data))
         self._exception: int | None = None
         self._context = b""
+        self._hpfar = 0
         self.uc.hook_add(UC_HOOK_INTR, self._on_exception)
         self.set(SCR_EL3=0x501, HCR_EL2=1 << 31)
         self._at = self._find_exception()
@@ -142,16 +145,18 @@ class UnicornMmu:
             raise AssertionError(f"Unicorn: {error} at pc {pc:#x}, x0 {x0:#x}") from error
         if self._exception is not None:
             esr, _, far, target_el = struct.unpack_from("<IIQI", self._context, self._at)
-            return Seen(exception=self._exception, esr=esr, far=far, target_el=target_el)
+            return Seen(exception=self._exception, esr=esr, far=far, target_el=target_el, hpfar=self._hpfar)
         if answer is None:
             return Seen()
         word = self.uc.reg_read(answer)
         return Seen(page=word if answer == arm64_const.UC_ARM64_REG_X9 else word >> 5 & 0xFFFF)
 
     def _on_exception(self, uc: Uc, number: int, _: object) -> None:
+        # Now, not after emu_start: on its way out Unicorn fetches at address 0, and that may abort as well.
         context = uc.context_save()
         self._exception = number
         self._context = ctypes.string_at(context.context, context.size)
+        self._hpfar = self.get("HPFAR_EL2")
         uc.emu_stop()
 
     def _find_exception(self) -> int:
