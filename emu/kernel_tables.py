@@ -111,15 +111,15 @@ def map_rfc_v1(tables: TableBuilder, memory_map: MemoryMap, segments: Sequence[S
     """
     block = tables.granule_bytes * tables.granule_bytes // 8
     for span in _rounded([*memory_map.ram, *memory_map.nomap, *segments], block):
-        tables.map(span.pa, span.pa, span.size, RFC_V1_BLOCK, block)
+        tables.map(_unchecked(tables, span.pa), span.pa, span.size, RFC_V1_BLOCK, block)
 
 
 def map_rfc_v2(tables: TableBuilder, data: Iterable[Span], code: Span, *, clear_xn: bool = False) -> None:
     """Map what the copy needs, VA = PA, page by page; `clear_xn` takes bit 54 out of the code page's leaf."""
     for span in merge(data):
-        tables.map(span.pa, span.pa, span.size, PAGE_KERNEL_V5_3, tables.granule_bytes)
+        tables.map(_unchecked(tables, span.pa), span.pa, span.size, PAGE_KERNEL_V5_3, tables.granule_bytes)
     attributes = PAGE_KERNEL_EXEC_V5_3 & ~UXN if clear_xn else PAGE_KERNEL_EXEC_V5_3
-    tables.map(code.pa, code.pa, code.size, attributes, tables.granule_bytes)
+    tables.map(_unchecked(tables, code.pa), code.pa, code.size, attributes, tables.granule_bytes)
 
 
 def map_merged_idmap(tables: TableBuilder, code: Span) -> None:
@@ -130,6 +130,11 @@ def map_merged_idmap(tables: TableBuilder, code: Span) -> None:
 def idmap_bits(va_bits: int, span: Span) -> int:
     """Return how many VA bits an identity map of `span` needs: the kernel's own, or 48 where it lies above them."""
     return va_bits if span.end <= 1 << va_bits else max(va_bits, 48)
+
+
+def _unchecked(tables: TableBuilder, pa: int) -> int:
+    """Return where p?d_index() puts an identity mapping: it masks the address to VA_BITS, and nothing checks (J7)."""
+    return pa % (1 << tables.va_bits)
 
 
 def _code(memory_map: MemoryMap) -> Span:

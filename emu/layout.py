@@ -115,13 +115,21 @@ class PageAllocator:
         """Give `count` single pages: consecutive ones, or a seeded shuffle of a somewhat larger stretch."""
         if pattern not in SOURCE_PATTERNS:
             raise InputError(f"sources: {pattern!r} must be one of {', '.join(SOURCE_PATTERNS)}")
-        wanted = count if pattern == "sequential" else count * _SPARE_PAGES[0] // _SPARE_PAGES[1]
-        pool = self._lowest(wanted)
+        if pattern == "sequential":
+            self._raise_to_row(count)
+        pool = self._lowest(count if pattern == "sequential" else count * _SPARE_PAGES[0] // _SPARE_PAGES[1])
         if len(pool) < count:
             raise InputError(f"memory map: {count} source and list pages are needed; {len(pool)} are free")
         if pattern == "scatter":
             pool = np.random.default_rng(seed).permutation(pool)
         return pool[:count]
+
+    def _raise_to_row(self, count: int) -> None:
+        """Put the first stretch that has `count` pages in a row before all others."""
+        for index, span in enumerate(self._free):
+            if span.size >= count * self._page_bytes:
+                self._free.insert(0, self._free.pop(index))
+                return
 
     def _lowest(self, count: int) -> NDArray[np.uint64]:
         """Take up to `count` pages from the bottom of free memory."""

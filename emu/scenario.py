@@ -130,7 +130,9 @@ class Scenario:
             if value not in allowed:
                 raise InputError(f"{name}: {value!r} must be one of {', '.join(map(str, allowed))}")
         if self.va_bits == 52 and self.granule_bytes != 65536:
-            raise InputError(f"va_bits: 52 needs a granule of 65536 (FEAT_LVA); it is {self.granule_bytes}")
+            raise InputError(f"va_bits: 52 needs a granule of 65536; it is {self.granule_bytes}")
+        if self.va_bits == 52:
+            raise InputError("va_bits: 52 needs FEAT_LVA, which the emulated PEs lack; such kernels run with 48 there")
         if not 0 <= self.mair < 1 << 64:
             raise InputError(f"mair: {self.mair:#x} must be a 64-bit value")
         if self.instruction_budget is not None and self.instruction_budget < 1:
