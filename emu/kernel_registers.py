@@ -1,4 +1,4 @@
-"""Register values of a running arm64 kernel, as it hands over (facts: docs/kernel.md, "SCTLR, TCR, ID registers")."""
+"""Register values of a running arm64 kernel, as it hands over (facts: docs/history.md, "SCTLR, TCR, ID registers")."""
 
 from emu.fields import fields, with_fields
 from traces.errors import InputError

@@ -1,4 +1,4 @@
-"""The page tables that kernels make for kexec, by era, and those that they run on (facts: docs/kernel.md).
+"""The page tables that kernels make for kexec, by era, and those that they run on (facts: docs/history.md).
 
 Every function fills a TableBuilder that it is given, so that the caller says where table pages come from. Attribute
 constants are the eras' own, with their AttrIndx: paired with another era's MAIR they are wrong, which is a hazard that

@@ -2,7 +2,7 @@
 
 An entry is a 64-bit word, the physical address of a page with one flag in its low bits (include/linux/kexec.h). The
 list fills pages of PAGE_SIZE / 8 words whose last word links to the next page: 511 entries and a link with 4K pages,
-2047 and a link with 16K (kernel/kexec_core.c: kimage_add_entry, kimage_terminate; facts in docs/kernel.md).
+2047 and a link with 16K (kernel/kexec_core.c: kimage_add_entry, kimage_terminate; facts in docs/history.md).
 """
 
 from collections.abc import Sequence

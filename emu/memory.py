@@ -1,6 +1,7 @@
 """Physical memory: host pages that the guest, the compiled kernels and Python all see without copying."""
 
 import mmap
+import sys
 from typing import NamedTuple
 
 import numpy as np
@@ -8,6 +9,9 @@ from numpy.typing import NDArray
 
 from traces.errors import InputError
 from traces.schema import PAGE_BYTES
+
+# A guest has more RAM than its host may have, and touches little of it. (mmap.MAP_NORESERVE: Python 3.13.)
+_MAP_NORESERVE = 0x4000 if sys.platform == "linux" else 0
 
 
 class Region(NamedTuple):
@@ -49,7 +53,7 @@ class PhysicalMemory:
             if pa < region.pa + region.size and region.pa < pa + size:
                 raise InputError(f"memory: region {pa:#x}+{size:#x} overlaps {region.pa:#x}+{region.size:#x}")
         try:
-            pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+            pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE)
         except (OSError, OverflowError, ValueError) as error:
             raise InputError(f"memory: region {pa:#x}+{size:#x} cannot be had from the host: {error}") from error
         region = Region(pa, size, np.frombuffer(pages, np.uint8))

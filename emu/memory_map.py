@@ -9,7 +9,7 @@ From TOML, one table a range:
 
 or from the text of /proc/iomem as root reads it. `reserved` is memory that the kernel's allocator never hands out,
 `nomap` memory that must have no cacheable mapping (it is not RAM to kexec), `no-access` memory that aborts when
-touched, even speculatively (facts: James Morse's J1 and J2, docs/hazards.md).
+touched, even speculatively (James Morse's J1 and J2, docs/history.md).
 """
 
 import re
