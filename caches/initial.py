@@ -1,0 +1,104 @@
+"""The caches as a running kernel leaves them: full, partly dirty, but clean where the kernel has cleaned to the PoC."""
+
+import numpy as np
+
+from caches.config import CoreConfig, Inclusion, Replacement
+from caches.kernels import DIRTY, OLD
+from caches.state import LEVEL_NAMES, Ints, Records, State, level_lines
+from traces.schema import Role
+
+DIRTY_SHARE = 0.3
+"""Of the lines that may be dirty; estimated, nothing published was found."""
+
+DESTINATION_SHARE = 0.5
+"""Of the lines that are held: the destination lies over the running kernel's own image and tables."""
+
+# machine_kexec() cleans these to the PoC before it leaves, or the loader did (facts/kernel.md 2.1); what is not RAM for the
+# kernel it does not hold.
+_CLEANED = (
+    Role.SOURCE,
+    Role.TABLE,
+    Role.CODE,
+    Role.LIST,
+    Role.VECTORS,
+    Role.ARGUMENT,
+    Role.ZERO_PAGE,
+    Role.NOMAP,
+    Role.NO_ACCESS,
+)
+_FALLBACK_LINES = (1 << 40 >> 6, 1 << 24)
+
+
+def kernel_dirty(state: State, config: CoreConfig, ranges: Records, *, seed: int) -> None:
+    """Fill L1D, L2 and L3 with lines of RAM, some of them dirty. The same seed gives the same lines."""
+    draw = np.random.default_rng(seed)
+    tick = 1
+    for row in (2, 1, 0):
+        held = level_lines(state, row)
+        if len(held) == 0:
+            continue
+        sets, ways = int(state.spec["level_sets"][0, row]), int(state.spec["level_ways"][0, row])
+        lines = _lines(draw, ranges, sets * ways * 2)
+        lines = lines[~_inside(lines, ranges, _CLEANED)]
+        order = np.argsort(lines % sets, kind="stable")
+        index = (lines % sets)[order]
+        way = np.arange(len(index)) - np.searchsorted(index, np.arange(sets))[index]
+        fits = way < ways
+        at = index[fits] * ways + way[fits]
+        held["tag"][at] = lines[order][fits] + 1
+        held["info"][at] = np.where(draw.random(len(at)) < DIRTY_SHARE, DIRTY | OLD, 0)
+        if state.spec["level_replacement"][0, row] <= Replacement.FIFO:
+            held["age"][at] = np.arange(tick, tick + len(at))
+        tick += len(at)
+    state.clock["tick"] = tick
+    _drop_duplicates(state, config)
+
+
+def _lines(draw: np.random.Generator, ranges: Records, count: int) -> Ints:
+    """Distinct lines, half of them of the destination, in no particular order."""
+    destination = ranges[ranges["role"] == Role.DESTINATION]
+    memory = ranges[np.isin(ranges["role"], [Role.RAM, Role.OLD_KERNEL])]
+    parts = []
+    share = DESTINATION_SHARE if len(destination) else 0.0
+    for rows, wanted in ((destination, round(count * share)), (memory, count - round(count * share))):
+        first = (rows["pa"] >> np.uint64(6)).astype(np.int64)
+        size = (rows["size"] >> np.uint64(6)).astype(np.int64)
+        if size.sum() == 0:
+            if rows is memory:
+                parts.append(_FALLBACK_LINES[0] + draw.integers(0, _FALLBACK_LINES[1], wanted))
+            continue
+        offset = draw.integers(0, int(size.sum()), wanted)
+        ends = np.cumsum(size)
+        row = np.searchsorted(ends, offset, side="right")
+        parts.append(first[row] + offset - (ends - size)[row])
+    lines: Ints = np.unique(np.concatenate(parts))
+    draw.shuffle(lines)
+    return lines
+
+
+def _inside(lines: Ints, ranges: Records, roles: tuple[Role, ...]) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Which lines lie in a range of one of these roles."""
+    inside = np.zeros(len(lines), np.bool_)
+    rows = ranges[np.isin(ranges["role"], [int(role) for role in roles])]
+    if len(rows) == 0:
+        return inside
+    order = np.argsort(rows["pa"])
+    first = (rows["pa"][order] >> np.uint64(6)).astype(np.int64)
+    last = ((rows["pa"] + rows["size"])[order] >> np.uint64(6)).astype(np.int64)
+    reach = np.maximum.accumulate(last)
+    at = np.searchsorted(first, lines, side="right") - 1
+    inside[at >= 0] = lines[at >= 0] < reach[at[at >= 0]]
+    return inside
+
+
+def _drop_duplicates(state: State, config: CoreConfig) -> None:
+    """A line is dirty in one level only, and what L1D holds an inclusive L2 holds too: others leave L1D."""
+    below: Ints = np.zeros(0, np.int64)
+    for row in (2, 1, 0):
+        held = level_lines(state, row)
+        gone = np.isin(held["tag"], below)
+        if LEVEL_NAMES[row] == "l1d" and config.l2.inclusion == Inclusion.INCLUSIVE:
+            gone = held["tag"] != 0
+        held["tag"][gone] = 0
+        held["info"][gone] = 0
+        below = np.concatenate([below, held["tag"][held["tag"] != 0]])

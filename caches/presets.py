@@ -1,0 +1,147 @@
+"""Cores as TOML files: `base = "..."` inheritance, and beside each number its source or `estimated` with a range."""
+
+import dataclasses
+import tomllib
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from caches.config import PARTS, CoreConfig, Provenance, build_part, parse_size
+from traces.errors import InputError
+
+CORE_NAMES = (
+    "stingray",
+    "lx2160a",
+    "rpi4",
+    "rk3399-big",
+    "graviton1",
+    "seattle",
+    "jetson-nano",
+    "rpi3",
+    "rk3328",
+    "thunderx2",
+    "altra",
+    "graviton2",
+    "rpi5",
+)
+"""The machines of DESIGN section 5; the cores they are built from (`cortex-a72`, ...) load by name too."""
+
+_TOP_KEYS = ("name", "title", "base", "calibrated")
+
+
+def core_names() -> tuple[str, ...]:
+    """Names of the machines that ship with the project."""
+    return CORE_NAMES
+
+
+@cache
+def core(name: str) -> CoreConfig:
+    """The preset of that name; InputError if there is none."""
+    try:
+        return _complete(_preset(name), f"{name}.toml")
+    except InputError as error:
+        raise InputError(str(error)) from None
+
+
+def load_core(path: str | Path) -> CoreConfig:
+    """A core from a TOML file, which may build on any preset."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    return _complete(_parse(text, str(path)), str(path))
+
+
+def _parse(text: str, where: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{where}: {error}") from None
+
+
+def _preset(name: str) -> dict[str, Any]:
+    directory = files("caches") / "presets"
+    if not name or "/" in name or name.startswith(".") or not (directory / f"{name}.toml").is_file():
+        raise InputError(f"core {name!r}: no such preset; known: {', '.join(CORE_NAMES)}")
+    return _parse((directory / f"{name}.toml").read_text(encoding="utf-8"), f"{name}.toml")
+
+
+def _inherit(document: dict[str, Any], where: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The document over its base: tables merge field by field."""
+    base = document.get("base")
+    if base is None:
+        return document
+    if not isinstance(base, str) or base in seen:
+        raise InputError(f"{where}: base = {base!r}: must name another preset, and not go round in a circle")
+    merged = _inherit(_preset(base), f"{base}.toml", (*seen, base))
+    for key, value in document.items():
+        if isinstance(value, dict) and isinstance(merged.get(key), dict):
+            merged[key] = merged[key] | value
+        else:
+            merged[key] = value
+    return merged
+
+
+def _complete(document: dict[str, Any], where: str) -> CoreConfig:
+    merged = _inherit(document, where)
+    provenance: dict[str, Provenance] = {}
+    parts: dict[str, Any] = {}
+    for key in merged:
+        if key not in PARTS and key not in _TOP_KEYS:
+            raise InputError(f"{where}: {key}: no such table; known: {', '.join(PARTS)}")
+    for table in PARTS:
+        if not isinstance(merged.get(table), dict):
+            raise InputError(f"{where}: {table}: the table is missing")
+        values: dict[str, Any] = {}
+        for name, entry in merged[table].items():
+            values[name], provenance[f"{table}.{name}"] = _entry(entry, f"{where}: {table}.{name}")
+        try:
+            parts[table] = build_part(table, values)
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from None
+    name, title = merged.get("name"), merged.get("title")
+    if not isinstance(name, str) or not isinstance(title, str):
+        raise InputError(f"{where}: name and title: must be given, as text")
+    calibrated = merged.get("calibrated", [])
+    if not isinstance(calibrated, list):
+        raise InputError(f"{where}: calibrated = {calibrated!r}: must be a list of keys")
+    try:
+        return CoreConfig(name=name, title=title, calibrated=tuple(calibrated), provenance=provenance, **parts)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+
+
+def _entry(entry: Any, where: str) -> tuple[Any, Provenance]:
+    """A value and where it comes from: `{ value, source }` or `{ value, estimated = [low, high], why }`."""
+    if not isinstance(entry, dict) or "value" not in entry:
+        raise InputError(f"{where}: must be {{ value = ..., source = ... }} or {{ value = ..., estimated = [low, high] }}")
+    unknown = set(entry) - {"value", "source", "estimated", "why"}
+    if unknown:
+        raise InputError(f"{where}: {', '.join(sorted(unknown))}: no such field of an entry")
+    if "estimated" in entry:
+        span = entry["estimated"]
+        if not _covers(span, entry["value"]):
+            raise InputError(f"{where}: estimated = {span!r}: must be [low, high], or the choices, around the value")
+        return entry["value"], Provenance(source=entry.get("why", ""), estimated=tuple(span))
+    if not isinstance(entry.get("source"), str) or not entry["source"]:
+        raise InputError(f"{where}: source: must be given (or estimated = [low, high])")
+    return entry["value"], Provenance(source=entry["source"])
+
+
+def _covers(span: Any, value: Any) -> bool:
+    """Whether the range of an estimate holds its value."""
+    if not isinstance(span, list) or len(span) < 2:
+        return False
+    if isinstance(value, str) and all(isinstance(end, str) and end[:1].isdigit() for end in span):
+        low, at, high = (parse_size(text) for text in (span[0], value, span[1]))
+        return low <= at <= high
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        numbers = all(isinstance(end, int | float) for end in span)
+        return numbers and len(span) == 2 and bool(span[0] <= value <= span[1])
+    return value in span
+
+
+def without_provenance(config: CoreConfig) -> CoreConfig:
+    """The same core with its sources left out: what a sweep hands to other processes."""
+    return dataclasses.replace(config, provenance={})

@@ -1,0 +1,364 @@
+"""What the model remembers, as arrays: State (one machine), Tape (one stretch of a trace), Result (what it cost).
+
+`fresh(config, ...)` makes a cold machine. Only `kernels` writes into these arrays while a replay runs.
+"""
+
+import re
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caches.config import CacheLevel, CoreConfig, Inclusion, Tlb
+from caches.mechanisms import mechanisms
+
+Ints = NDArray[np.int64]
+Records = NDArray[Any]
+
+LEVEL_NAMES = ("l1d", "l2", "l3", "l1i")
+TLB_NAMES = ("itlb", "dtlb", "l2tlb")
+
+COUNTER_ROWS = (
+    *LEVEL_NAMES,
+    "fetch",
+    "branch",
+    *TLB_NAMES,
+    "walk",
+    "dram",
+    "device",
+    "nc",
+    "store",
+    "maintenance",
+)
+_CACHE = (
+    "accesses",
+    "hits",
+    "misses",
+    "evictions",
+    "write_backs",
+    "prefetches",
+    "prefetches_used",
+    "prefetches_useless",
+)
+_TLB = ("accesses", "hits", "misses")
+COUNTER_COLUMNS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(LEVEL_NAMES, _CACHE),
+    **dict.fromkeys(TLB_NAMES, _TLB),
+    "fetch": ("groups", "buffer_hits", "uncached"),
+    "branch": ("accesses", "hits", "misses"),
+    "walk": ("walks", "cache_hits", "", "", "reads"),
+    "dram": ("reads", "row_hits", "row_misses", "", "writes"),
+    "device": ("loads", "", "", "", "stores"),
+    "nc": ("accesses", "hits", "misses", "", "writes"),
+    "store": ("stores", "", "streamed"),
+    "maintenance": ("operations", "", "", "", "write_backs"),
+}
+"""Names of the columns of each row; "" is not used by it."""
+
+_ON = tuple(f"on_{mechanism.name}" for mechanism in mechanisms())
+
+
+def _record(names: str) -> np.dtype[Any]:
+    return np.dtype([(name, "<i8") for name in names.split()])
+
+
+_SPEC_SCALARS = (
+    "rob dispatch_width retire_width in_order fetch_queue uncached_log2 uncached_cycles fetch_outstanding buffer_groups "
+    "fetch_prefetch fetch_base mispredict branch_in_order exception_cycles system_write "
+    "store_entries merge_log2 write_allocate stream_l1 stream_l2 stream_l3 stream_buffers non_temporal_streams write_ack "
+    "nc_cycles nc_outstanding nc_forward nc_writes nc_base nc_write_base wt_is_nc "
+    "device_cycles device_bytes device_reads device_writes device_load_waits device_early_cycles device_read_base "
+    "device_write_base "
+    "walk_entries walkers walker_base walk_l1d walk_step "
+    "streams train_lines max_stride l1_lines l2_lines degree prefetch_crosses prefetch_stores prefetch_spare "
+    "dram_cycles row_hit_saves row_conflict_adds burst_sixteenths channels interleave_lines_log2 banks row_lines_log2 "
+    "bank_busy turnaround_slots write_batch refresh_interval refresh_cycles "
+    "dc_interval dc_clean dc_dirty dc_outstanding dc_base ivac_cleans zva_bytes set_way ic_cycles tlbi_cycles dsb_cycles "
+    "dmb_cycles isb_cycles " + " ".join(_ON)
+)
+_LEVEL_FIELDS = (
+    "present sets set_mask ways base hit_cycles interval replacement inclusion buffers buffer_base behind_poc"
+)
+_TLB_FIELDS = "base entries ways sets hit_cycles size_count"
+SPEC = np.dtype(
+    [
+        *((name, "<i8") for name in _SPEC_SCALARS.split()),
+        *((f"level_{name}", "<i8", (len(LEVEL_NAMES),)) for name in _LEVEL_FIELDS.split()),
+        *((f"tlb_{name}", "<i8", (len(TLB_NAMES),)) for name in _TLB_FIELDS.split()),
+    ]
+)
+"""The configuration as the kernels see it: whole numbers, times in core cycles, one `on_` switch a mechanism."""
+
+STREAM_ROWS = 64
+LIST_ROWS = 65536
+TLB_ROWS = 10240
+
+_CLOCK_SCALARS = (
+    "tick random slot segments leaf queue inherited pa type failure failure_va "
+    "epoch flat flat_type flat_fetch_type walk_type walk2_type stage1 stage2 regime asid "
+    "mark checkpoint count dispatch in_cycle issued retire retired_in_cycle block block_leaf redirect redirect_leaf "
+    "fetch_key fetch_next fetched fetch_uncached group branch_resolved memory_after "
+    "drained stores stores_done entry merge_block track_line track_mask track_missed stream_lines merging gather_line "
+    "device_stored device_store_begun maintenance_next maintenance_done set_way writes old_discarded "
+    "stale_count lost_count"
+)
+
+CLOCK = np.dtype(
+    [
+        *((name, "<i8") for name in _CLOCK_SCALARS.split()),
+        ("calendar", "<i8", (32, 4096)),
+        ("hint", "<i8", (32, 2)),
+        ("buffers", "<i8", (1536, 3)),
+        ("tlb", "<i8", (TLB_ROWS, 6)),
+        ("tlb_sizes", "<i8", (3, 16)),  # 0..7: log2 of the native sizes; 8..15: whether an entry of that size was made
+        ("tlb_memo", "<i8", (3, 16)),
+        ("walk_cache", "<i8", (256, 2)),
+        ("memo", "<i8", (64, 3)),
+        ("streams", "<i8", (2 * STREAM_ROWS, 6)),
+        ("banks", "<i8", (512, 3)),
+        ("merge", "<i8", (8, 3)),
+        ("entries", "<i8", (64, 2)),
+        ("recent_stores", "<i8", (8,)),
+        ("nc_lines", "<i8", (64, 2)),
+        ("fetch_groups", "<i8", (8,)),
+        ("code_lines", "<i8", (4096,)),
+        ("registers", "<i8", (96,)),
+        ("dispatched", "<i8", (1024,)),
+        ("retired", "<i8", (1024,)),
+        ("segment", "<i8", (32, 2)),
+        ("counters", "<i8", (len(COUNTER_ROWS), 8)),
+        ("stale", "<i8", (LIST_ROWS,)),
+        ("lost", "<i8", (LIST_ROWS,)),
+    ]
+)
+"""A machine in mid-run, but for its lines. Fixed sizes: one dtype, so one compilation, whatever the configuration."""
+
+LINE = _record("tag age ready info")
+"""One way of one set of one level. tag: line + 1, 0 is invalid; ready: the cycle at which it is there."""
+
+OP = _record(
+    "cls access maintenance barrier barrier_option size slot offset va literal non_temporal is_branch backward is_return "
+    "uses_entry latency port port_count port_slots base dst0 dst1 dst2 src0 src1 src2 src3"
+)
+"""One instruction of a trace as one core sees it: its latency and ports among the trace's own fields."""
+
+EPOCH_STATE = _record("row flat flat_type flat_fetch_type walk_type walk2_type stage1 stage2 regime asid cause")
+
+MARK_STATE = _record("at kind a")
+
+TRANSLATION_STATE = _record(
+    "epoch page pa memory_type fetch_type leaf_log2 leaf2_log2 is_global walk_count walk_first slot"
+)
+
+WALK_READ_STATE = _record("pa stage")
+
+
+class State(NamedTuple):
+    """A machine."""
+
+    spec: Records
+    clock: Records
+    lines: Records
+
+
+class Pages(NamedTuple):
+    """The translations of a trace; `slot` makes them an open-addressed table by (epoch, page) of their own rows."""
+
+    translations: Records
+    walk_reads: Records
+
+
+class Tape(NamedTuple):
+    """A stretch of a trace, in whole numbers of one width. `executions` ends with the row that follows it, or -1."""
+
+    ops: Records
+    blocks: Ints
+    executions: Ints
+    values: Ints
+    epochs: Records
+    marks: Records
+    checkpoints: Ints
+
+
+class Result(NamedTuple):
+    """What a replay has cost so far, and what branch prediction has learnt, by instruction."""
+
+    insn_cycles: Ints
+    insn_count: Ints
+    checkpoint_cycles: Ints
+    predictor: Ints
+
+
+def _log2(value: int) -> int:
+    return value.bit_length() - 1
+
+
+def spec_of(config: CoreConfig, ablate: frozenset[str]) -> Records:
+    """The configuration in core cycles, with every mechanism on but those named."""
+    pipeline, store, dram, cost = config.pipeline, config.store, config.dram, config.maintenance
+    cycles = config.cycles
+    burst_ns = 64 * dram.channels / dram.bandwidth_gbps
+    values: dict[str, int] = {
+        "rob": pipeline.rob_entries,
+        "dispatch_width": pipeline.dispatch_width,
+        "retire_width": pipeline.retire_width,
+        "in_order": int(pipeline.in_order),
+        "fetch_queue": config.fetch.queue_instructions,
+        "uncached_log2": _log2(config.fetch.uncached_bytes),
+        "uncached_cycles": cycles(config.fetch.uncached_ns),
+        "fetch_outstanding": config.fetch.uncached_outstanding,
+        "buffer_groups": config.fetch.buffer_groups,
+        "fetch_prefetch": config.fetch.prefetch_lines,
+        "mispredict": config.branch.mispredict_cycles,
+        "branch_in_order": int(config.branch.in_order_untranslated),
+        "exception_cycles": pipeline.exception_cycles,
+        "system_write": pipeline.system_write_cycles,
+        "store_entries": store.buffer_entries,
+        "merge_log2": _log2(store.merge_bytes),
+        "write_allocate": int(store.write_allocate),
+        "stream_l1": store.stream_l1_lines,
+        "stream_l2": store.stream_l2_lines,
+        "stream_l3": store.stream_l3_lines,
+        "stream_buffers": store.stream_buffers,
+        "non_temporal_streams": int(store.non_temporal_streams),
+        "write_ack": cycles(store.write_ack_ns),
+        "nc_cycles": cycles(config.nc.latency_ns),
+        "nc_outstanding": config.nc.outstanding,
+        "nc_forward": config.nc.forward_bytes,
+        "nc_writes": config.nc.write_buffers,
+        "wt_is_nc": int(config.nc.write_through_is_nc),
+        "device_cycles": cycles(config.device.round_trip_ns),
+        "device_bytes": config.device.access_bytes,
+        "device_reads": config.device.outstanding_reads,
+        "device_writes": config.device.outstanding_writes,
+        "device_load_waits": int(config.device.load_waits_for_stores),
+        "device_early_cycles": cycles(config.device.early_ack_ns),
+        "walk_entries": config.walk.cache_entries,
+        "walkers": config.walk.walkers,
+        "walk_l1d": int(config.walk.through_l1d),
+        "walk_step": config.walk.step_cycles,
+        "streams": min(config.prefetch.streams, STREAM_ROWS),
+        "train_lines": config.prefetch.train_lines,
+        "max_stride": config.prefetch.max_stride_lines,
+        "l1_lines": config.prefetch.l1_lines,
+        "l2_lines": config.prefetch.l2_lines,
+        "degree": config.prefetch.degree,
+        "prefetch_crosses": int(config.prefetch.crosses_pages),
+        "prefetch_stores": int(config.prefetch.stores),
+        "prefetch_spare": config.prefetch.spare_buffers,
+        "dram_cycles": cycles(dram.latency_ns),
+        "row_hit_saves": cycles(min(dram.row_hit_saves_ns, dram.latency_ns)),
+        "row_conflict_adds": cycles(dram.row_conflict_adds_ns),
+        "burst_sixteenths": max(1, round(burst_ns * pipeline.frequency_mhz / 1000 * 16)),
+        "channels": dram.channels,
+        "interleave_lines_log2": _log2(dram.interleave) - 6,
+        "banks": dram.banks,
+        "row_lines_log2": _log2(dram.row) - 6,
+        "bank_busy": cycles(dram.bank_busy_ns),
+        "turnaround_slots": round(dram.turnaround_ns / burst_ns),
+        "write_batch": dram.write_batch,
+        "refresh_interval": cycles(dram.refresh_interval_ns),
+        "refresh_cycles": cycles(dram.refresh_ns),
+        "dc_interval": cost.dc_interval_cycles,
+        "dc_clean": cost.dc_clean_cycles,
+        "dc_dirty": cost.dc_dirty_cycles,
+        "dc_outstanding": cost.dc_outstanding,
+        "ivac_cleans": int(cost.ivac_cleans),
+        "zva_bytes": cost.zva,
+        "set_way": cost.set_way_cycles,
+        "ic_cycles": cost.ic_cycles,
+        "tlbi_cycles": cycles(cost.tlbi_ns),
+        "dsb_cycles": cost.dsb_cycles,
+        "dmb_cycles": cost.dmb_cycles,
+        "isb_cycles": max(1, cycles(cost.isb_ns)),
+    }
+    values |= {name: int(re.sub("^on_", "", name) not in ablate) for name in _ON}
+    spec = np.zeros(1, SPEC)
+    at = 0
+    for name, count in _buffer_groups(config):
+        if name in (SPEC.names or ()):
+            values[name] = at
+        at += count
+    for name in _SPEC_SCALARS.split():
+        spec[name] = values[name]
+    return spec
+
+
+def _buffer_groups(config: CoreConfig) -> list[tuple[str, int]]:
+    """Groups of State.buffers, in order: the levels' miss buffers, then the rest; the last one is nobody's."""
+    return [
+        *((name, getattr(config, name).miss_buffers) for name in LEVEL_NAMES),
+        ("fetch_base", config.fetch.uncached_outstanding),
+        ("nc_base", config.nc.outstanding),
+        ("nc_write_base", config.nc.write_buffers),
+        ("device_read_base", config.device.outstanding_reads),
+        ("device_write_base", config.device.outstanding_writes),
+        ("walker_base", config.walk.walkers),
+        ("dc_base", config.maintenance.dc_outstanding),
+        ("nobody", 1),
+    ]
+
+
+def _place_levels(spec: Records, config: CoreConfig) -> int:
+    """Give each level its stretch of State.lines and its buffers; return how many lines there are."""
+    base = buffer_base = 0
+    for row, name in enumerate(LEVEL_NAMES):
+        level: CacheLevel = getattr(config, name)
+        sets = max(1, level.sets)
+        fields = {
+            "present": int(level.size > 0),
+            "sets": sets,
+            "set_mask": sets - 1 if sets & (sets - 1) == 0 else -1,
+            "ways": level.ways,
+            "base": base,
+            "hit_cycles": level.hit_cycles,
+            "interval": level.interval_cycles,
+            "replacement": int(level.replacement),
+            "inclusion": int(level.inclusion) if level.size else int(Inclusion.NON_INCLUSIVE),
+            "buffers": level.miss_buffers,
+            "buffer_base": buffer_base,
+            "behind_poc": int(level.behind_poc),
+        }
+        for field, value in fields.items():
+            spec[f"level_{field}"][0, row] = value
+        base += sets * level.ways
+        buffer_base += level.miss_buffers
+    return base
+
+
+def _place_tlbs(spec: Records, clock: Records, config: CoreConfig) -> None:
+    """Give each TLB its rows of clock.tlb."""
+    base = 0
+    for row, name in enumerate(TLB_NAMES):
+        tlb: Tlb = getattr(config, name)
+        fields = {
+            "base": base,
+            "entries": tlb.entries,
+            "ways": tlb.ways,
+            "sets": tlb.entries // tlb.ways,
+            "hit_cycles": tlb.hit_cycles,
+            "size_count": len(tlb.sizes),
+        }
+        for field, value in fields.items():
+            spec[f"tlb_{field}"][0, row] = value
+        clock["tlb_sizes"][0, row, : len(tlb.sizes)] = [_log2(size) for size in tlb.sizes]
+        base += tlb.entries
+
+
+def fresh(config: CoreConfig, *, ablate: frozenset[str] = frozenset(), seed: int = 1) -> State:
+    """A cold machine."""
+    spec = spec_of(config, ablate)
+    clock = np.zeros(1, CLOCK)
+    lines = np.zeros(_place_levels(spec, config), LINE)
+    _place_tlbs(spec, clock, config)
+    clock["random"] = (seed * 2654435761) % 0x7FFFFFFE + 1
+    clock["fetch_key"] = clock["track_line"] = clock["calendar"] = clock["memo"] = -1
+    return State(spec=spec, clock=clock, lines=lines)
+
+
+def level_lines(state: State, level: int) -> Records:
+    """The ways of one level, set after set; empty if the core has no such level. A view."""
+    if not state.spec["level_present"][0, level]:
+        return state.lines[:0]
+    base = int(state.spec["level_base"][0, level])
+    return state.lines[base : base + int(state.spec["level_sets"][0, level] * state.spec["level_ways"][0, level])]
