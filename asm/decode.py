@@ -34,7 +34,7 @@ def decode(code: bytes, va: int) -> list[Insn]:
 
     Returns exactly len(code) // 4 instructions. A word that Capstone does not know is OTHER, with text ".inst 0x...".
     """
-    return [_decode(site) for site in _sites(code, va)]
+    return [_decode(site) for site in _sites(bytes(code), int(va))]  # int: NumPy's own would overflow in targets
 
 
 def _decode(site: Site) -> Insn:

@@ -57,11 +57,12 @@ class Routine:
         return hashlib.sha256(self.code).hexdigest()
 
 
-# struct kimage of 5.17, LP64 (facts in docs/routines.md): what the old kernel fills in and the routine reads.
+# struct kimage of 5.17, LP64: what the old kernel fills in and the routine reads. "dtb" is arch.dtb_mem, the physical
+# address (arch.dtb, just before it, is the virtual one); Debian's 6.1 and 6.12 load from these same offsets.
 _KIMAGE_5_17 = {
     "head": 0,
     "start": 24,
-    "dtb": 640,
+    "dtb": 648,
     "el2_vectors": 664,
     "ttbr0": 672,
     "ttbr1": 680,

@@ -19,7 +19,7 @@
 
 .equ KIMAGE_HEAD, 0
 .equ KIMAGE_START, 24
-.equ KIMAGE_DTB, 640
+.equ KIMAGE_DTB_MEM, 648
 .equ KIMAGE_EL2_VECTORS, 664
 .equ KIMAGE_TTBR1, 680
 .equ KIMAGE_ZERO_PAGE, 688
@@ -29,7 +29,7 @@ arm64_relocate_new_kernel:
         // All that is needed of kimage, before a destination may overwrite it.
         ldr     x28, [x0, #KIMAGE_START]
         ldr     x27, [x0, #KIMAGE_EL2_VECTORS]
-        ldr     x26, [x0, #KIMAGE_DTB]
+        ldr     x26, [x0, #KIMAGE_DTB_MEM]
         ldr     x18, [x0, #KIMAGE_ZERO_PAGE]
         ldr     x17, [x0, #KIMAGE_TTBR1]
         ldr     x16, [x0, #KIMAGE_HEAD]

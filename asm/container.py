@@ -1,0 +1,152 @@
+"""Kernel image files: from what lies on a disk (Image, gzip, EFI zboot, ELF) to the bytes that would lie in memory."""
+
+import lzma
+import mmap
+import shutil
+import stat
+import struct
+import subprocess
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from traces.errors import InputError
+
+LARGEST_IMAGE_BYTES = 512 << 20
+"""A decompressed Image may be this large: debug builds reach about 200 MiB."""
+
+LARGEST_FILE_BYTES = 4 << 30
+"""An ELF vmlinux with debug information may be this large; it is mapped, not read."""
+
+_IMAGE_HEADER = struct.Struct("<IIQQQQQQ4sI")
+_IMAGE_MAGIC = b"ARMd"
+_ELF_MAGIC = b"\x7fELF"
+_GZIP_MAGIC = b"\x1f\x8b"
+_ZBOOT_MAGIC = b"zimg"
+_ZBOOT_HEADER = struct.Struct("<4s4sIIII32s")  # drivers/firmware/efi/libstub/zboot-header.S, as a layout
+_PAGE_BYTES = {0: 0, 1: 4096, 2: 16384, 3: 65536}
+_DECOMPRESS_SECONDS = 60
+_COMMANDS = {"zstd": ["zstd", "-dc"], "zstd22": ["zstd", "-dc"], "lz4": ["lz4", "-dc"], "lzo": ["lzop", "-dc"]}
+
+Buffer = bytes | mmap.mmap
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """An opened kernel file."""
+
+    path: Path
+    format: str
+    """"Image", "ELF", or how an Image was packed: "gzip", "EFI zboot (gzip)"."""
+    data: Buffer
+    """An Image's bytes from its first (which is where it is loaded), or the whole of an ELF file."""
+    page_bytes: int
+    """From the Image header's flags; 0 where they do not say."""
+
+
+def open_kernel(path: Path) -> Container:
+    """Open a kernel file. Raises InputError for what is none, is damaged, or is not a little-endian arm64 one."""
+    data = map_file(path)
+    if data[:4] == _ELF_MAGIC:
+        return Container(path, "ELF", data, 0)
+    if data[:2] == _GZIP_MAGIC:
+        return _image(path, "gzip", _gunzip(path, data[:LARGEST_IMAGE_BYTES]))
+    if data[4:8] == _ZBOOT_MAGIC:
+        kind, unpacked = _zboot(path, data)
+        return _image(path, f"EFI zboot ({kind})", unpacked)
+    return _image(path, "Image", data)
+
+
+def map_file(path: Path) -> Buffer:
+    """Map a regular file for reading; every way in which that fails is an InputError."""
+    try:
+        # Opening a FIFO would wait for its writer, so the kind is asked first.
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise InputError(f"{path}: not a regular file")
+        if not status.st_size:
+            raise InputError(f"{path}: empty file")
+        if status.st_size > LARGEST_FILE_BYTES:
+            raise InputError(f"{path}: {status.st_size} bytes, more than the {LARGEST_FILE_BYTES} that are looked at")
+        with path.open("rb") as file:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError) as problem:
+        if isinstance(problem, InputError):
+            raise
+        reason = getattr(problem, "strerror", None) or problem
+        raise InputError(f"{path}: cannot be read: {reason}") from None
+
+
+def _image(path: Path, kind: str, data: Buffer) -> Container:
+    if len(data) < _IMAGE_HEADER.size:
+        raise InputError(f"{path}: {len(data)} bytes, too short for an arm64 Image header of {_IMAGE_HEADER.size}")
+    *_, flags, _, _, _, magic, _ = _IMAGE_HEADER.unpack_from(data)
+    if magic != _IMAGE_MAGIC:
+        raise InputError(f"{path}: not an arm64 kernel: no Image magic at 0x38, no ELF, gzip or EFI zboot header")
+    if flags & 1:
+        raise InputError(f"{path}: a big-endian kernel; only little-endian ones are supported")
+    if len(data) > LARGEST_IMAGE_BYTES:
+        raise InputError(f"{path}: Image of {len(data)} bytes, more than the {LARGEST_IMAGE_BYTES} that are looked at")
+    return Container(path, kind, data, _PAGE_BYTES[flags >> 1 & 3])
+
+
+# ---- Compression ----------------------------------------------------------------------------------
+
+
+def _gunzip(path: Path, packed: bytes) -> bytes:
+    unpacker = zlib.decompressobj(wbits=31)
+    return _bounded(path, "gzip", lambda: unpacker.decompress(packed, LARGEST_IMAGE_BYTES + 1), lambda: unpacker.eof)
+
+
+def _unlzma(path: Path, packed: bytes) -> bytes:
+    unpacker = lzma.LZMADecompressor(memlimit=256 << 20)
+    return _bounded(path, "lzma", lambda: unpacker.decompress(packed, LARGEST_IMAGE_BYTES + 1), lambda: unpacker.eof)
+
+
+def _bounded(path: Path, kind: str, unpack: Callable[[], bytes], complete: Callable[[], bool]) -> bytes:
+    try:
+        data = unpack()
+    except (zlib.error, lzma.LZMAError, EOFError, MemoryError) as problem:
+        raise InputError(f"{path}: damaged {kind} data: {problem}") from None
+    if len(data) > LARGEST_IMAGE_BYTES:
+        raise InputError(f"{path}: {kind} data unpacks to more than {LARGEST_IMAGE_BYTES} bytes")
+    if not complete():
+        raise InputError(f"{path}: truncated {kind} data")
+    return data
+
+
+def _zboot(path: Path, data: Buffer) -> tuple[str, bytes]:
+    if len(data) < _ZBOOT_HEADER.size:
+        raise InputError(f"{path}: too short for an EFI zboot header")
+    _, _, offset, size, _, _, name = _ZBOOT_HEADER.unpack_from(data)
+    if offset + size > len(data) or not size:
+        raise InputError(f"{path}: EFI zboot payload {offset:#x}+{size:#x} is not inside the file's {len(data)} bytes")
+    kind = name.partition(b"\0")[0].decode("ascii", "replace")
+    packed = data[offset : offset + size]
+    if kind == "gzip":
+        return kind, _gunzip(path, packed)
+    if kind in ("lzma", "xz", "xzkern"):
+        return kind, _unlzma(path, packed)
+    if kind in _COMMANDS:
+        return kind, _by_command(path, kind, packed)
+    raise InputError(f"{path}: EFI zboot compression {kind!r} is not supported")
+
+
+def _by_command(path: Path, kind: str, packed: bytes) -> bytes:
+    """Unpack with a command of the system: Python 3.11 has no zstd or lz4 of its own."""
+    command = _COMMANDS[kind]
+    if shutil.which(command[0]) is None:
+        raise InputError(f"{path}: EFI zboot compression {kind} needs the command {command[0]}, which is not installed")
+    # head bounds what a hostile payload can unpack to. Bytes behind the stream (the kernel appends its size) make the
+    # command complain at the end; what it has written by then is the Image, and is checked as one.
+    bound = f"{' '.join(command)} 2>/dev/null | head -c {LARGEST_IMAGE_BYTES + 1}"
+    try:
+        done = subprocess.run(
+            ["sh", "-c", bound], input=packed, capture_output=True, timeout=_DECOMPRESS_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as problem:
+        raise InputError(f"{path}: {command[0]} failed: {type(problem).__name__}") from None
+    if not 0 < len(done.stdout) <= LARGEST_IMAGE_BYTES:
+        raise InputError(f"{path}: {kind} data does not unpack to a kernel image")
+    return done.stdout

@@ -1,0 +1,168 @@
+"""The little of ELF that finding code by name needs, read from files that nobody vouches for.
+
+Own code, because the file may be hostile: every offset is checked against the file, strings are bounded, and nothing is
+read that was not asked for (a vmlinux with debug information has a gigabyte of it).
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asm.container import Buffer
+from traces.errors import InputError
+
+_HEADER = struct.Struct("<4sBBB9xHHIQQQIHHHHHH")
+_SECTION = np.dtype(
+    [
+        ("name", "<u4"),
+        ("type", "<u4"),
+        ("flags", "<u8"),
+        ("va", "<u8"),
+        ("offset", "<u8"),
+        ("size", "<u8"),
+        ("link", "<u4"),
+        ("info", "<u4"),
+        ("align", "<u8"),
+        ("entry", "<u8"),
+    ]
+)
+_SYMBOL = np.dtype(
+    [("name", "<u4"), ("info", "u1"), ("other", "u1"), ("section", "<u2"), ("value", "<u8"), ("size", "<u8")]
+)
+_RELOCATION = np.dtype([("offset", "<u8"), ("info", "<u8"), ("addend", "<i8")])
+
+_CLASS_64, _LITTLE_ENDIAN, _AARCH64 = 2, 1, 183
+_RELOCATABLE = 1
+_SYMTAB, _RELA, _NOBITS = 2, 4, 8
+_EXECUTABLE, _COMPRESSED = 4, 0x800
+_FIRST_RESERVED_SECTION = 0xFF00
+_LONGEST_NAME = 512
+_MOST_SYMBOLS = 16 << 20
+_MOST_NAMESAKES = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a name is in the file, and how far its section goes on."""
+
+    offset: int
+    end: int
+    size: int
+    """As the symbol says; 0 where it does not."""
+    section: int
+    in_section: int
+
+
+class Elf:
+    """A little-endian 64-bit AArch64 ELF file."""
+
+    def __init__(self, path: Path, data: Buffer) -> None:
+        """Read the headers. Raises InputError for every other kind of ELF file, and for damaged ones."""
+        self._path = path
+        self._data = data
+        if len(data) < _HEADER.size:
+            raise InputError(f"{path}: truncated ELF header")
+        _, width, order, _, kind, machine, *_ = _HEADER.unpack_from(data)
+        if width != _CLASS_64:
+            raise InputError(f"{path}: a 32-bit ELF file; only 64-bit AArch64 is supported")
+        if order != _LITTLE_ENDIAN:
+            raise InputError(f"{path}: a big-endian ELF file; only little-endian AArch64 is supported")
+        if machine != _AARCH64:
+            raise InputError(f"{path}: ELF machine {machine}; only AArch64 ({_AARCH64}) is supported")
+        self.relocatable = kind == _RELOCATABLE
+        self._sections = self._read_sections()
+
+    def _read_sections(self) -> NDArray[Any]:
+        header = _HEADER.unpack_from(self._data)
+        offset, entry_bytes, count = header[8], header[13], header[14]
+        if not offset or not count:
+            raise InputError(f"{self._path}: ELF file without section headers")
+        if entry_bytes != _SECTION.itemsize:
+            raise InputError(f"{self._path}: ELF section headers of {entry_bytes} bytes; must be {_SECTION.itemsize}")
+        return self._table(offset, count * entry_bytes, _SECTION, "section headers")
+
+    def _table(self, offset: int, size: int, dtype: np.dtype[Any], what: str) -> NDArray[Any]:
+        if offset + size > len(self._data) or size % dtype.itemsize:
+            raise InputError(f"{self._path}: ELF {what} {offset:#x}+{size:#x} are not inside the file")
+        return np.frombuffer(self._data, dtype, size // dtype.itemsize, offset)
+
+    def _section_bytes(self, number: int) -> tuple[int, int] | None:
+        """Return (offset, end) of a section's content; None if it has none, or is outside the file."""
+        if not 0 < number < len(self._sections):
+            return None
+        section = self._sections[number]
+        offset, end = int(section["offset"]), int(section["offset"]) + int(section["size"])
+        if section["type"] == _NOBITS or int(section["flags"]) & _COMPRESSED or end > len(self._data):
+            return None
+        return offset, end
+
+    def executable(self) -> Iterator[tuple[int, int]]:
+        """Yield (offset, end) of every section of code."""
+        for number in np.flatnonzero(self._sections["flags"] & _EXECUTABLE):
+            if found := self._section_bytes(int(number)):
+                yield found
+
+    def has_symbols(self) -> bool:
+        """Say whether there is a symbol table."""
+        return bool((self._sections["type"] == _SYMTAB).any())
+
+    def find(self, name: str) -> Place | None:
+        """Return where a symbol's bytes are; None if it is not defined here. The first definition counts."""
+        wanted = name.encode()
+        if len(wanted) > _LONGEST_NAME:
+            return None
+        for table in np.flatnonzero(self._sections["type"] == _SYMTAB):
+            section = self._sections[table]
+            strings = self._section_bytes(int(section["link"]))
+            if strings is None:
+                continue
+            symbols = self._symbols(section)
+            # The name is looked for in the strings once, then the symbols that point at it.
+            named = np.flatnonzero(np.isin(symbols["name"], self._occurrences(wanted, *strings)))
+            for row in named[:_MOST_NAMESAKES]:
+                if place := self._place(symbols[row]):
+                    return place
+        return None
+
+    def _symbols(self, section: Any) -> NDArray[Any]:
+        size = int(section["size"])
+        if size // _SYMBOL.itemsize > _MOST_SYMBOLS:
+            raise InputError(f"{self._path}: ELF symbol table of {size} bytes is too large")
+        return self._table(int(section["offset"]), size - size % _SYMBOL.itemsize, _SYMBOL, "symbols")
+
+    def _occurrences(self, wanted: bytes, start: int, end: int) -> list[int]:
+        """Return where a string table holds a name, whole or as the tail of another (linkers merge tails)."""
+        found: list[int] = []
+        at = start
+        while len(found) < _MOST_NAMESAKES and (at := self._data.find(wanted + b"\0", at, end)) >= 0:
+            found.append(at - start)
+            at += 1
+        return found
+
+    def _place(self, symbol: Any) -> Place | None:
+        number = int(symbol["section"])
+        content = self._section_bytes(number) if number < _FIRST_RESERVED_SECTION else None
+        if content is None:
+            return None
+        value = int(symbol["value"])
+        in_section = value if self.relocatable else value - int(self._sections[number]["va"])
+        offset, end = content
+        if not 0 <= in_section < end - offset:
+            return None
+        return Place(offset + in_section, end, int(symbol["size"]), number, in_section)
+
+    def relocations(self, section: int, start: int, end: int) -> int:
+        """Count relocations that would change bytes [start, end) of a section: such code is not ready to run."""
+        count = 0
+        for number in np.flatnonzero(self._sections["type"] == _RELA):
+            table = self._sections[number]
+            if self.relocatable and int(table["info"]) == section:
+                size = int(table["size"])
+                entries = self._table(int(table["offset"]), size - size % 24, _RELOCATION, "relocations")
+                count += int(((entries["offset"] >= start) & (entries["offset"] < end)).sum())
+        return count
