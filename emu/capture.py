@@ -119,7 +119,8 @@ class Capture:
         self._insns: list[NDArray[Any]] = []
         self._insn_count = 0
         self._blocks: list[tuple[int, int, int, int, int, int]] = []
-        self._epochs: list[np.void] = []
+        self._epochs: list[tuple[np.void, int]] = []
+        self._regimes: dict[Regime, tuple[np.void, Words]] = {}
         self._marks: list[tuple[int, int, int]] = []
         self._exceptions: list[np.void] = []
         self._executions_before = 0
@@ -253,9 +254,11 @@ class Capture:
             self.mark(Mark.EPOCH, len(self._epochs))
         control = self.control
         control[kernels.C_EPOCH] = len(self._epochs)
-        self._epochs.append(regime.to_record(cause))
+        if regime not in self._regimes:
+            self._regimes[regime] = (regime.to_record(), words(regime))
+        record, self._regime_words = self._regimes[regime]
+        self._epochs.append((record, int(cause)))
         self.regime = regime
-        self._regime_words: Words = words(regime)
         self._point(kernels.C_REGIME_AT, self._regime_words)
         control[kernels.C_FLAT] = not regime.stage1 and not regime.stage2
         control[kernels.C_FLAT_TYPE], control[kernels.C_PA_BITS] = regime.flat_type, regime.pa_bits
@@ -270,11 +273,14 @@ class Capture:
 
     # -- Blocks -------------------------------------------------------------------------------------------------------
 
-    def find(self, va: int, size: int) -> Code | None:
-        """Read and decode the block at `va` as it is now, entering its page's translation; None if it does not translate."""
+    def fetched_from(self, va: int) -> int | None:
+        """Translate a fetch from `va`, noting its page's translation; None if the walk faults."""
         if kernels.resolve(self.control, signed(va), kernels.FETCH) != kernels.FAULT_NONE:
             return None
-        pa = unsigned(self.control[kernels.C_FOUND_PA]) | va & 0xFFF
+        return unsigned(self.control[kernels.C_FOUND_PA]) | va & 0xFFF
+
+    def find(self, va: int, pa: int, size: int) -> Code:
+        """Return the block at `va` as memory has it now, decoded when it is new."""
         code = self._memory.read(pa, size)
         key = (va, pa, code)
         if key not in self._known:
@@ -362,6 +368,7 @@ class Capture:
         if code is None or executed >= len(code.insns):
             return
         self.control[kernels.C_INSTRUCTIONS] -= len(code.insns) - executed
+        self.control[kernels.C_PENDING] &= ~kernels.PENDING_REGIME  # only a block's last instruction can change it
         if executed:
             self.mark(Mark.TRUNCATE, executed)
             return
@@ -384,6 +391,8 @@ class Capture:
         blocks = np.zeros(len(self._blocks), BLOCK)
         for name, column in zip(("va", "pa", "first", "count", "values", "accesses"), zip(*self._blocks, strict=True), strict=False):
             blocks[name] = column
+        epochs = np.array([record for record, _ in self._epochs], EPOCH)
+        epochs["cause"] = [cause for _, cause in self._epochs]
         marks = np.zeros(len(self._marks), MARK)
         for row, (at, kind, a) in zip(marks, self._marks, strict=True):
             row["at"], row["kind"], row["a"] = at, kind, a
@@ -392,7 +401,7 @@ class Capture:
             blocks=blocks,
             executions=joined(self._execution_chunks, np.dtype(np.uint32)),
             values=joined(self._value_chunks, np.dtype(np.uint64)),
-            epochs=np.array(self._epochs, EPOCH),
+            epochs=epochs,
             translations=_translations(self._row_chunks),
             walk_reads=_walk_reads(self._read_chunks),
             exceptions=np.array(self._exceptions, EXCEPTION),

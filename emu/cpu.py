@@ -1,14 +1,16 @@
 """Cpu: one PE in Unicorn, its registers by name, and the traps of setting its exception level."""
 
 import ctypes
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Collection, Iterator, MutableMapping, Sequence
 from typing import overload
 
-from unicorn import UC_ARCH_ARM64, UC_MODE_ARM, UC_PROT_ALL, Uc, UcError, arm64_const, unicorn_const
+from unicorn import UC_ARCH_ARM64, UC_MODE_ARM, UC_PROT_ALL, Uc, arm64_const, unicorn_const
+from unicorn.unicorn_py3 import unicorn as binding
+from unicorn.unicorn_py3.arch.arm64 import UcRegCP64
 
 from emu.memory import PhysicalMemory
 from emu.regime import Regime
-from emu.registers import BANKED_SP, SYSTEM_REGISTERS, SystemRegister, X, encoding
+from emu.registers import BANKED_SP, E2H_ALIASES, SYSTEM_REGISTERS, SystemRegister, X, encoding
 from traces.errors import InputError
 
 MODELS = {"cortex-a72": arm64_const.UC_CPU_ARM64_A72, "max": arm64_const.UC_CPU_ARM64_MAX}
@@ -20,7 +22,9 @@ NZCV_BITS = 28
 RW = 1 << 31
 E2H = 1 << 34
 
+_CP_REG = arm64_const.UC_ARM64_REG_CP_REG
 _PA_BITS = (32, 36, 40, 42, 44, 48, 52)
+_V8_1 = {"TTBR1_EL2", "CONTEXTIDR_EL2"}
 _SCR_EL3 = 0x501
 """RW, HCE and NS: lower levels are AArch64 and Non-secure, hvc is enabled (facts/unicorn.md)."""
 
@@ -28,37 +32,45 @@ _SCR_EL3 = 0x501
 class SystemRegisters(MutableMapping[str, int]):
     """System registers by Arm's name. A name always means that register itself: E2H redirects guests, not this."""
 
-    def __init__(self, uc: Uc) -> None:
-        self._uc = uc
+    def __init__(self, uc: Uc, absent: Collection[str] = ()) -> None:
+        self._uc, self._absent = uc, frozenset(absent)
 
     def __getitem__(self, name: str) -> int:
-        return self.read(encoding(name))
+        return self.read(self._encoding(name))
 
     def __setitem__(self, name: str, value: int) -> None:
-        self.write(encoding(name), value)
+        self.write(self._encoding(name), value)
+
+    def _encoding(self, name: str) -> SystemRegister:
+        # Unicorn reads what it does not have as 0, and complains on stderr.
+        if name in self._absent:
+            raise InputError(f"system register {name}: not in this PE")
+        return encoding(name)
 
     def __delitem__(self, name: str) -> None:
         raise InputError(f"system register {name}: cannot be removed")
 
     def __iter__(self) -> Iterator[str]:
-        return iter(SYSTEM_REGISTERS)
+        return iter(name for name in SYSTEM_REGISTERS if name not in self._absent)
 
     def __len__(self) -> int:
-        return len(SYSTEM_REGISTERS)
+        return len(SYSTEM_REGISTERS) - len(self._absent)
 
     def read(self, register: SystemRegister) -> int:
         """Read any register by encoding; InputError if this PE has none such."""
-        try:
-            return int(self._uc.reg_read(arm64_const.UC_ARM64_REG_CP_REG, tuple(register)))
-        except UcError as error:
-            raise InputError(f"system register {register}: not in this PE") from error
+        access = UcRegCP64(*register, 0)
+        self._refuse(binding.uclib.uc_reg_read(self._uc._uch, _CP_REG, ctypes.byref(access)), register)
+        return int(access.val)
 
     def write(self, register: SystemRegister, value: int) -> None:
         """Write any register by encoding; InputError if this PE has none such."""
-        try:
-            self._uc.reg_write(arm64_const.UC_ARM64_REG_CP_REG, (*register, value % (1 << 64)))
-        except UcError as error:
-            raise InputError(f"system register {register}: not in this PE") from error
+        access = UcRegCP64(*register, value % (1 << 64))
+        self._refuse(binding.uclib.uc_reg_write(self._uc._uch, _CP_REG, ctypes.byref(access)), register)
+
+    @staticmethod
+    def _refuse(status: int, register: SystemRegister) -> None:
+        if status:
+            raise InputError(f"system register {register}: not in this PE")
 
 
 class GeneralRegisters(Sequence[int]):
@@ -96,7 +108,7 @@ class Cpu:
         self.memory = memory
         self.uc = Uc(UC_ARCH_ARM64, UC_MODE_ARM)
         self.uc.ctl_set_cpu_model(MODELS[model])
-        self.sysreg = SystemRegisters(self.uc)
+        self.sysreg = SystemRegisters(self.uc, set(E2H_ALIASES) | (_V8_1 if model == "cortex-a72" else set()))
         self.x = GeneralRegisters(self.uc)
         self.sysreg["SCR_EL3"] = _SCR_EL3
         self.sysreg["HCR_EL2"] = RW

@@ -16,11 +16,6 @@ UNDEFINED, SVC, INSTRUCTION_ABORT, DATA_ABORT, BRK, HVC, SMC = 1, 2, 3, 4, 7, 11
 """What Unicorn's interrupt hook says (facts/unicorn.md)."""
 
 _MASK64 = (1 << 64) - 1
-_IL = 1 << 20
-_CPACR_FPEN = 3 << 20
-_CPTR_TFP = 1 << 10
-_FP_TRAP_ISS = 0x1E << 20
-"""CV = 1, COND = 0b1110 (Arm ARM, ISS of a trapped SVE, SIMD or floating-point access)."""
 
 
 def diagnose(cpu: Cpu, regime: Regime, number: int) -> Event:
@@ -37,7 +32,8 @@ def diagnose(cpu: Cpu, regime: Regime, number: int) -> Event:
     if number == BRK:
         comment = insn.word >> 5 & 0xFFFF
         return Event(ec=ExceptionClass.BRK, elr=pc, iss=comment, reason=f"breakpoint instruction: brk #{comment:#x}")
-    return _undefined(cpu, regime, insn)
+    # Unicorn traps no floating point: CPACR and CPTR have no effect.
+    return exceptions.undefined(pc, insn.word, f"{insn.text} at EL{regime.el}")
 
 
 def fetch_abort(memory: PhysicalMemory, regime: Regime, pc: int) -> Event:
@@ -149,22 +145,6 @@ def _out_of_range(regime: Regime, stage: int, kind: FaultKind) -> str:
     if stage == 2:
         return "lies outside what VTCR_EL2 lets stage 2 translate"
     return "lies in no range that TCR lets a TTBR translate"
-
-
-def _undefined(cpu: Cpu, regime: Regime, insn: Insn) -> Event:
-    """Tell an UNDEFINED instruction from a trapped one, and from any instruction in an illegal state."""
-    if cpu.pstate & _IL:
-        reason = "illegal execution state: an eret asked for a level or state that the PE does not have"
-        return Event(ec=ExceptionClass.ILLEGAL_STATE, elr=insn.va, reason=reason)
-    if insn.flags & InsnFlag.VECTOR or insn.cls.name in ("FP", "SIMD", "CRYPTO"):
-        return Event(
-            ec=ExceptionClass.FLOATING_POINT,
-            elr=insn.va,
-            iss=_FP_TRAP_ISS,
-            reason=f"floating-point or SIMD instruction ({insn.text}) while CPACR or CPTR trap them",
-        )
-    event = exceptions.undefined(insn.va, insn.word)
-    return Event(ec=event.ec, elr=event.elr, reason=f"{event.reason} ({insn.text}) at EL{regime.el}")
 
 
 def _pages(va: int, size: int) -> Iterator[int]:

@@ -17,13 +17,10 @@ class ExceptionClass(IntEnum):
     """ESR_ELx.EC (Arm ARM D17.2.37). Aborts from the same level are one more than these."""
 
     UNKNOWN = 0x00
-    WFX = 0x01
-    FLOATING_POINT = 0x07
     ILLEGAL_STATE = 0x0E
     SVC = 0x15
     HVC = 0x16
     SMC = 0x17
-    SYSTEM_REGISTER = 0x18
     INSTRUCTION_ABORT = 0x20
     PC_ALIGNMENT = 0x22
     DATA_ABORT = 0x24
@@ -152,9 +149,9 @@ def call(ec: ExceptionClass, immediate: int, elr: int) -> Event:
     return Event(ec=ec, elr=elr, iss=immediate)
 
 
-def undefined(elr: int, word: int) -> Event:
-    """An instruction that is UNDEFINED here."""
-    return Event(ec=ExceptionClass.UNKNOWN, elr=elr, reason=f"undefined instruction {word:#010x}")
+def undefined(elr: int, word: int, text: str) -> Event:
+    """An instruction that is UNDEFINED here; `text` says what and where."""
+    return Event(ec=ExceptionClass.UNKNOWN, elr=elr, reason=f"undefined instruction {word:#010x} ({text})")
 
 
 def instruction_abort(translation: Translation, sentence: str) -> Event:
@@ -177,7 +174,7 @@ def data_abort(translation: Translation, elr: int, *, write: bool, maintenance: 
     fault = translation.fault
     assert fault is not None
     second = fault.stage == 2 and not fault.on_walk
-    iss = (isv if second else 0) | maintenance << 8 | fault.on_walk << 7 | (write and not fault.on_walk) << 6 | fault.fsc
+    iss = (isv if second else 0) | maintenance << 8 | fault.on_walk << 7 | write << 6 | fault.fsc
     return Event(
         ec=ExceptionClass.DATA_ABORT,
         elr=elr,

@@ -6,19 +6,26 @@ from enum import StrEnum
 
 from unicorn import UC_ERR_FETCH_UNMAPPED, UC_HOOK_INTR, UcError, unicorn_const
 
-from asm.decode import Insn
+from asm.decode import Insn, decode
 from emu import exceptions, kernels
 from emu.capture import Capture, Code, signed, unsigned
 from emu.cpu import Cpu
 from emu.diagnosis import HVC, INSTRUCTION_ABORT, SMC, SVC, access_abort, diagnose, fetch_abort, walk_access
 from emu.exceptions import EL3, Event, ExceptionClass, Taken, deliver
+from emu.memory import PhysicalMemory
 from emu.system_access import SystemAccess
 from emu.walker import WalkAccess, translate
-from traces.schema import EpochCause, InsnClass, InsnFlag, Mark, Phase
+from traces.schema import PAGE_BYTES, EpochCause, InsnClass, InsnFlag, Mark, Phase
 
 _UNTIL = (1 << 64) - 1
 """No instruction is there: every stop is one that we asked for."""
 _UNMAPPED = (unicorn_const.UC_ERR_READ_UNMAPPED, unicorn_const.UC_ERR_WRITE_UNMAPPED)
+_ILLEGAL, _AARCH32 = 1 << 20, 1 << 4
+"""PSTATE.IL and nRW, where SPSR has them."""
+STOP_COST = 100
+"""What an exception, a change of regime or a store to live tables or code counts against the budget, in instructions."""
+_HINTS_BYTES = 64
+"""As long as a loop of wfe, yield and nop before a branch back may be to be known as one."""
 _RECURRING = 256
 """The same exception from the same instruction this often, with no eret between: nothing will ever handle it."""
 
@@ -126,24 +133,38 @@ class Run:
     # -- What the callbacks stop for ----------------------------------------------------------------------------------
 
     def _pending(self) -> Ending | None:
+        returned = self._control[kernels.C_PENDING] & kernels.PENDING_REGIME and self._last_is_eret()
         self._settle()
-        return None
+        return self._arrive() if returned else None
+
+    def _last_is_eret(self) -> bool:
+        last = self._capture.current
+        return last is not None and last.insns[-1].cls is InsnClass.ERET
+
+    def _arrive(self) -> Ending | None:
+        """Look where an eret led: Unicorn lets an illegal execution state run on (Arm ARM D1.3.5)."""
+        self._nested.clear()
+        pc, pstate = self._cpu.pc, self._cpu.pstate
+        if pstate & _AARCH32:
+            return Ending(outcome=Outcome.FAULT, reason=f"eret to AArch32 at {self._where(pc)}, which is not modelled")
+        if not pstate & _ILLEGAL:
+            return None
+        reason = "illegal execution state: an eret asked for a level or state that the PE does not have"
+        return self._take(Event(ec=ExceptionClass.ILLEGAL_STATE, elr=pc, reason=reason))
 
     def _settle(self, cause: EpochCause | None = None) -> None:
         """Deal with PENDING_ bits, and begin a new epoch where there is one. `cause`: an exception was just taken."""
         control, capture = self._control, self._capture
         pending = int(control[kernels.C_PENDING])
         control[kernels.C_PENDING] = 0
+        if cause is not None or pending & ~(kernels.PENDING_FULL | kernels.PENDING_ROOM):
+            self._charge()
         if pending & kernels.PENDING_FULL:
             capture.put_away()
         if pending & kernels.PENDING_ROOM:
             capture.make_room()
         if cause is None and pending & kernels.PENDING_REGIME:
-            last = capture.current
-            returns = last is not None and last.insns[-1].cls is InsnClass.ERET
-            if returns:
-                self._nested.clear()
-            cause = EpochCause.ERET if returns else EpochCause.SYSTEM_WRITE
+            cause = EpochCause.ERET if self._last_is_eret() else EpochCause.SYSTEM_WRITE
         regime = self._cpu.regime() if cause is not None else capture.regime
         if cause is None or regime == capture.regime:
             if pending & kernels.PENDING_TABLE:
@@ -157,6 +178,10 @@ class Run:
         self._cpu.flush_tlb()
         capture.begin_epoch(regime, cause)
 
+    def _charge(self) -> None:
+        """Count what had to be done outside of Unicorn against the budget, so that this bounds the host's time too."""
+        self._control[kernels.C_BUDGET] -= STOP_COST
+
     def _unknown(self) -> Ending | None:
         """Meet a block for the first time in this epoch."""
         pc, size = unsigned(self._control[kernels.C_PC]), int(self._control[kernels.C_SIZE])
@@ -164,13 +189,14 @@ class Run:
             return self._take(
                 Event(ec=ExceptionClass.PC_ALIGNMENT, elr=pc, far=pc, reason=f"PC {pc:#x} is not a multiple of 4")
             )
-        code = self._capture.find(pc, size)
-        if code is None:
+        pa = self._capture.fetched_from(pc)
+        if pa is None:
             raise RuntimeError(f"Unicorn fetched from {pc:#x}, which does not translate under {self._capture.regime}")
-        stop_insn = self._stop_insn(code)
-        if stop_insn == 0 and code.pa == self._stop_pa:
+        if pa == self._stop_pa:
             return Ending(outcome=Outcome.COMPLETED, reason="")
-        if _never_leaves(code):
+        code = self._capture.find(pc, pa, size)
+        stop_insn = self._stop_insn(code)
+        if _never_leaves(code, self._cpu.memory):
             return Ending(outcome=Outcome.HANG, reason=f"the PE never leaves the branch to itself at {self._where(pc)}")
         marked = code.va in self._phases or _may_spin(code)
         changes = any(insn.flags & InsnFlag.CHANGES_REGIME or insn.cls is InsnClass.ERET for insn in code.insns)
@@ -262,9 +288,12 @@ class Run:
         insn = code.insns[place]
         if not self._access.execute(insn):
             self._capture.truncate(place)
-            return self._take(exceptions.undefined(pc, insn.word))
+            return self._take(exceptions.undefined(pc, insn.word, f"{insn.text} at EL{self._cpu.el}"))
         self._capture.truncate(place + 1)
+        if insn.flags & InsnFlag.CHANGES_REGIME:
+            self._control[kernels.C_PENDING] |= kernels.PENDING_REGIME
         self._cpu.pc = pc + 4
+        self._charge()
         return None
 
     _reasons: Mapping[int, Callable[["Run"], Ending | None]] = {
@@ -305,17 +334,16 @@ class Run:
 
     def _insn_at(self, pc: int) -> Insn:
         """Decode the instruction that the PE stands before."""
-        code = self._capture.find(pc, 4)
-        if code is None:
+        pa = self._capture.fetched_from(pc)
+        if pa is None:
             raise RuntimeError(f"no instruction at {pc:#x}")
-        return code.insns[0]
+        return decode(self._cpu.memory.read(pa, 4), pc)[0]
 
     def _take(self, event: Event) -> Ending | None:
         """Deliver an exception; an ending if nothing can come of it."""
         control = self._control
         control[kernels.C_STOP_PC] = kernels.NOWHERE
         control[kernels.C_PASS] = kernels.PASS_NOTHING
-        control[kernels.C_BUDGET] -= 1
         self._refused = None
         taken = deliver(self._cpu, event)
         self._capture.exception(taken.to_record())
@@ -324,9 +352,10 @@ class Run:
         if taken.to_el == EL3:
             return Ending(outcome=Outcome.FAULT, reason=f"smc at {self._where(event.elr)}: there is no firmware at EL3")
         self._settle(EpochCause.EXCEPTION)
-        if control[kernels.C_INSTRUCTIONS] > control[kernels.C_BUDGET]:
+        ending = self._recurs(taken) or self._unhandled(taken)
+        if ending is None and control[kernels.C_INSTRUCTIONS] > control[kernels.C_BUDGET]:
             return self._exhausted()
-        return self._recurs(taken) or self._unhandled(taken)
+        return ending
 
     def _fault_of(self, taken: Taken) -> Fault:
         return Fault(
@@ -363,8 +392,8 @@ class Run:
 
     def _unhandled(self, taken: Taken) -> Ending | None:
         """Whether the vector lies where no memory is: nothing can ever handle this."""
-        found = translate(self._cpu.memory, self._capture.regime, taken.vector, WalkAccess.FETCH)
-        if found.fault is not None or self._cpu.memory.contains(found.pa, 4):
+        pa = self._capture.fetched_from(taken.vector)
+        if pa is None or self._cpu.memory.contains(pa, 4):
             return None
         return Ending(
             outcome=Outcome.FAULT,
@@ -387,15 +416,15 @@ class Run:
         return f"{name}+{va - at:#x}" if va != at else name
 
 
-def _never_leaves(code: Code) -> bool:
-    """Whether a block does nothing but branch to itself, hints aside."""
+def _never_leaves(code: Code, memory: PhysicalMemory) -> bool:
+    """Whether a block ends in a branch to itself, or to hints that lead back to it, and does nothing else."""
     *before, last = code.insns
-    return (
-        last.cls is InsnClass.BRANCH
-        and last.target == code.va
-        and not any(last.dst)
-        and all(insn.cls is InsnClass.HINT for insn in before)
-    )
+    if last.cls is not InsnClass.BRANCH or last.dst or any(insn.cls is not InsnClass.HINT for insn in before):
+        return False
+    loop = code.va - (last.target if last.target is not None else 0)
+    if not 0 <= loop <= _HINTS_BYTES or loop > code.va % PAGE_BYTES:
+        return False
+    return all(insn.cls is InsnClass.HINT for insn in decode(memory.read(code.pa - loop, loop), code.va - loop))
 
 
 def _may_spin(code: Code) -> bool:
