@@ -91,6 +91,7 @@ class TableBuilder:
         self._granule_log2 = _GRANULES_LOG2[granule_bytes]
         self._stride = self._granule_log2 - 3
         self._pages: list[int] = []
+        self._tables_at: dict[int, int] = {}  # entry -> the table made there: most of a walk without reading memory
         self.start_level = self._first_level() if start_level is None else start_level
         first_bits = va_bits - self._leaf_log2(self.start_level)
         if not 1 <= first_bits <= self._stride + (4 if stage == 2 else 0):
@@ -151,6 +152,9 @@ class TableBuilder:
         table = self.root
         for level in range(self.start_level, 4):
             at = self._entry(table, va, level)
+            if at in self._tables_at:
+                table = self._tables_at[at]
+                continue
             value = self._memory.read_u64(at)
             leaf_bytes = 1 << self._leaf_log2(level)
             fits = self._has_leaves(level) and (va | pa) % leaf_bytes == 0 and leaf_bytes <= min(size, limit)
@@ -162,6 +166,7 @@ class TableBuilder:
             if not value & VALID:
                 table = self._new_table(self.granule_bytes)
                 self._memory.write_u64(at, self._spell(table) | table_attributes | TABLE | VALID)
+                self._tables_at[at] = table
             else:
                 table = self._output(value)
         raise AssertionError("a page fits at level 3: _check_range aligned everything to it")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from emu.memory_map import MemoryMap, memory_map_from_file, memory_map_from_iomem, memory_map_from_toml
+from emu.segments import check_segments, segments_from_toml
 from emu.spans import Span, merge, page_spans, subtract
 from traces.errors import InputError
 
@@ -140,3 +141,12 @@ def test_spans():
     assert page_spans(pages, 4) == (Span(0, 12), Span(16, 12), Span(40, 4))
     assert page_spans(pages[:0], 4) == ()
     assert MemoryMap(ram=(Span(4096, 4096), Span(0, 4096))).is_ram(Span(0, 8192))
+
+
+def test_the_documented_examples_are_accepted():
+    text = (Path(__file__).parents[2] / "docs" / "inputs.md").read_text(encoding="utf-8")
+    memory, segments = (block.split("```")[0] for block in text.split("```toml\n")[1:])
+    found = memory_map_from_toml(memory, "docs")
+    load = segments_from_toml(segments, "docs")
+    check_segments("docs", load.segments, found)
+    assert load.start == load.segments[0].pa == found.kernel_code.pa
