@@ -98,6 +98,10 @@ class Scene:
             return [(EL2H, True)]
         return [(EL1H, True), (EL0T, False)] if self.el == 1 else [(EL0T, False)]
 
+    def can_run(self, privileged):
+        """Whether the code that loads and stores can be fetched: stage 2 may hide the tables that lead to it."""
+        return translate(self.memory, self.regime, self.code, WalkAccess.FETCH, privileged=privileged).fault is None
+
     def at_operations(self):
         """(operation, access, privileged) of the AT instructions for this regime."""
         if not self.two_ranges:
@@ -115,6 +119,8 @@ def check_access(scene, access, pstate, privileged, va):
     if expected.fault is None and not RAM + TABLE_BYTES <= expected.pa < RAM + RAM_BYTES:
         return None  # AT tells; a real access would leave RAM or hit the tables
     if expected.fault is None and expected.pa >> 12 == CODE >> 12:
+        return None
+    if access is not WalkAccess.FETCH and not scene.can_run(privileged):
         return None
     if access is WalkAccess.FETCH:
         seen = scene.mmu.fetch(pstate, va)
