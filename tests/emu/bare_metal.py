@@ -94,6 +94,7 @@ class Program:
     """Builds tables and returns names that pieces may use in braces: `{root}`."""
     registers: tuple[str, ...] = ()
     """System registers to compare beside those of exceptions."""
+    cpu: str = "cortex-a72"
 
 
 @dataclass(eq=False)
@@ -142,7 +143,7 @@ def load(program: Program) -> PhysicalMemory:
 def run_in_machine(program: Program, *, budget: int = 10_000) -> tuple[Left, object]:
     """Run it in ours: what it left, and the RunResult."""
     memory = load(program)
-    machine = Machine(memory)
+    machine = Machine(memory, cpu=program.cpu)
     machine.cpu.enter(2)
     machine.cpu.pc = CODE
     result = machine.run(stop_pa=DONE, budget=budget)
@@ -165,6 +166,7 @@ def run_in_qemu(program: Program, *, done: int = DONE, steps: int = 0, seconds: 
         done=done,
         steps=steps,
         read=[(LOG, LOG_BYTES), (DATA, DATA_BYTES)],
+        cpu=program.cpu,
         sysregs=EXCEPTION_REGISTERS + program.registers,
         seconds=seconds,
     )

@@ -238,7 +238,45 @@ STAGE_2 = Program(
     guest_tables,
 )
 
+UPPER = 2**64 - (1 << 39)
+
+
+def host_tables(memory, allocate):
+    """EL2&0: an identity map for TTBR0, and data behind TTBR1, some of it EL0's."""
+    names = pages_to_trip_over(memory, allocate)
+    upper = tables.TableBuilder(memory, allocate, va_bits=39)
+    upper.map(UPPER, DATA, 4096, WB | tables.UXN)
+    upper.map(UPPER + 4096, DATA + 4096, 4096, WB | tables.AP_EL0)
+    upper.map(UPPER + 8192, DATA + 8192, 4096, WB | tables.PXN)
+    return {**names, "upper": upper.root}
+
+
+def host_accesses():
+    text = trips()
+    for page in range(4):
+        text += put("x1", UPPER + 4096 * page) + "ldr x2, [x1, #8]!\nstr x1, [x1, #16]\n"
+        if page != 0:
+            text += f"adr x27, up{page}\nblr x1\nup{page}:\nmov x18, x27\n"
+    return text
+
+
+VHE = Program(
+    "EL2&0, by the names of EL1",
+    {
+        CODE: set_registers(hcr_el2=1 << 31 | 1 << 34)
+        + "{root}msr ttbr0_el1, x9\n{upper}msr ttbr1_el1, x9\n"
+        + set_registers(mair_el1=MAIR, tcr_el1=TCR_EL1 & ~(0x3F << 16) | 25 << 16, sctlr_el1=SCTLR_EL1 | 1 << 23)
+        + host_accesses()
+        + "mrs x24, esr_el1\nmrs x25, far_el1\nmrs x26, elr_el1\nmrs x19, tcr_el1\n"
+        + go_to_done(),
+        DONE: "b .\n",
+    },
+    host_tables,
+    cpu="max",
+)
+
 PROGRAMS = (
+    VHE,
     ABORTS_AT_EL2, ABORTS_AT_EL1, EL0, CALLS, UNDEFINED, ALIGNMENT_CHECKED, ROUND_TRIP, STAGE_2,
     wide_tables(4096, 39), wide_tables(4096, 48), wide_tables(65536, 42), wide_tables(65536, 48),
 )  # fmt: skip
