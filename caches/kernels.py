@@ -1,7 +1,6 @@
 """Every compiled step of the timing model; plain Python under NUMBA_DISABLE_JIT=1, with the same result.
 
-Conventions. `s` is a Here, `t` a state.Pages, `r` a state.Result: records and arrays only, and few of them, for every array
-of an argument is paid for in compile time. Times are core cycles, all integers are int64.
+Conventions. `s` is a state.State, `t` a state.Pages, `r` a state.Result, all of views.View. Times are core cycles, all integers are int64.
 A line is pa >> 6. Functions that find something return its index or MISS; functions that make something wait return the
 cycle at which it is done. Nothing here allocates, raises or knows a tunable: numbers come from `s.spec`, whose dtype is part
 of the signature (Numba's disk cache does not see edits of other files, so constants live here, not in state.py).
@@ -10,8 +9,6 @@ Order (DESIGN 3.9). Instructions are visited once, in program order, but their r
 ready. What is shared (ports, buses, miss buffers) is therefore a calendar or an interval, and a request that is ready early
 takes a gap before one that was visited earlier and is ready late.
 """
-
-from typing import Any, NamedTuple
 
 from numba import njit
 
@@ -91,12 +88,8 @@ FAILURE_NO_TRANSLATION = 1
 LIST_FULL = 65536 - 8192
 
 
-class Here(NamedTuple):
-    """What the steps work on: records, which are pointers, and the one array whose size follows from the configuration."""
-
-    spec: Any
-    clock: Any
-    lines: Any
+# The row of State.buffers that is nobody's.
+NOBODY = 1535
 
 
 # --- Calendars and intervals -------------------------------------------------------------------------------------------
@@ -144,7 +137,7 @@ def buffer_start(s, base, count, cycle, length):
     """When a buffer of the group can take a request of `length` cycles; clock.slot says which. Reserves nothing."""
     best = base
     if s.spec["on_miss_buffers"] == 0:
-        s.clock["slot"] = s.clock["buffers"].shape[0] - 1
+        s.clock["slot"] = NOBODY
         return cycle
     best_start = s.clock["buffers"][base, END]
     for slot in range(base, base + count):
@@ -186,7 +179,7 @@ def segment(s, until, leaf):
     """Say that up to that cycle the instruction at hand waited for `leaf`. `charge` bills what is exposed."""
     c = s.clock
     at = c["segments"]
-    if at < s.clock["segment"].shape[0]:
+    if at < 32:
         s.clock["segment"][at, 0] = until
         s.clock["segment"][at, 1] = leaf
         c["segments"] = at + 1
@@ -798,7 +791,7 @@ def translation_row(s, t, page):
     memo = page & 63
     if s.clock["memo"][memo, 0] == page and s.clock["memo"][memo, 1] == epoch:
         return s.clock["memo"][memo, 2]
-    mask = t.translations.shape[0] - 1
+    mask = s.spec["translation_mask"]
     at = (page ^ (page >> 17) ^ (epoch << 7) ^ epoch) & mask
     while t.translations[at]["slot"] >= 0:
         row = t.translations[at]["slot"]
@@ -1030,10 +1023,10 @@ def translate_timed(s, t, va, cycle, which, row):
 @njit(cache=True)
 def tlb_invalidate(s, el2):
     """Drop what belongs to EL2's regimes (1), to EL1's (0), or everything (-1), and the walk cache."""
-    for index in range(s.clock["tlb"].shape[0]):
+    for index in range(s.spec["tlb_rows"]):
         if el2 < 0 or (s.clock["tlb"][index, REGIME] & 1) == el2:
             s.clock["tlb"][index, SHIFT] = 0
-    for at in range(s.clock["walk_cache"].shape[0]):
+    for at in range(s.spec["walk_entries"]):
         s.clock["walk_cache"][at, 0] = 0
         s.clock["walk_cache"][at, 1] = 0
 
@@ -1120,7 +1113,7 @@ def load_cached(s, t, va, line, cycle):
 @njit(cache=True)
 def forwarded(s, va):
     """Whether one of the last stores was to the same 16 bytes."""
-    for at in range(s.clock["recent_stores"].shape[0]):
+    for at in range(8):
         if s.clock["recent_stores"][at] == (va >> 4) + 1:
             return True
     return False
@@ -1611,7 +1604,7 @@ def clear_l1i(s, line):
     """Drop a line from L1I, or all with MISS, and what fetch has buffered."""
     c = s.clock
     c["fetch_key"] = MISS
-    for at in range(s.clock["fetch_groups"].shape[0]):
+    for at in range(8):
         s.clock["fetch_groups"][at] = 0
     if line != MISS:
         index = lookup(s, L1I, line)
@@ -2025,24 +2018,25 @@ def enter_epoch(s, e):
 
 
 @njit(cache=True)
-def apply_marks(s, marks, epochs, execution):
+def apply_marks(s, tape, execution):
     """Act on what happened before that execution."""
     c = s.clock
-    while c["mark"] < marks.shape[0] and marks[c["mark"]]["at"] <= execution:
-        mark = marks[c["mark"]]
+    while c["mark"] < s.spec["mark_count"] and tape.marks[c["mark"]]["at"] <= execution:
+        mark = tape.marks[c["mark"]]
         if mark["kind"] == MARK_EPOCH:
-            enter_epoch(s, epochs[mark["a"]])
+            enter_epoch(s, tape.epochs[mark["a"]])
         elif mark["kind"] == MARK_EXCEPTION and s.spec["on_exception"] == 1:
             redirect(s, c["retire"] + s.spec["exception_cycles"], EXCEPTION)
         c["mark"] += 1
 
 
 @njit(cache=True)
-def executed_count(marks, mark, execution, count):
+def executed_count(s, tape, execution, count):
     """How many instructions of a block ran: all, or what a TRUNCATE mark just after it says."""
-    while mark < marks.shape[0] and marks[mark]["at"] <= execution + 1:
-        if marks[mark]["at"] == execution + 1 and marks[mark]["kind"] == MARK_TRUNCATE:
-            return min(count, marks[mark]["a"])
+    mark = s.clock["mark"]
+    while mark < s.spec["mark_count"] and tape.marks[mark]["at"] <= execution + 1:
+        if tape.marks[mark]["at"] == execution + 1 and tape.marks[mark]["kind"] == MARK_TRUNCATE:
+            return min(count, tape.marks[mark]["a"])
         mark += 1
     return count
 
@@ -2058,24 +2052,22 @@ def address_of(op, values, first):
 
 
 @njit(cache=True)
-def replay(machine, tape, pages, result, start):
-    """Replay the executions of the tape, number `start` of the trace being the first; returns how many were replayed.
+def replay(s, t, r, tape, start, count):
+    """Replay `count` executions of the tape, number `start` of the trace being the first; returns how many were replayed.
 
     Stops early when the lists of stale and lost lines must be emptied, or with clock.failure set.
     """
-    s = Here(machine.spec[0], machine.clock[0], machine.lines)
     c = s.clock
     value = 0
-    count = tape.executions.shape[0] - 1
     for at in range(count):
         execution = start + at
-        apply_marks(s, tape.marks, tape.epochs, execution)
-        while c["checkpoint"] < tape.checkpoints.shape[0] and tape.checkpoints[c["checkpoint"]] <= execution:
-            result.checkpoint_cycles[c["checkpoint"]] = c["retire"]
+        apply_marks(s, tape, execution)
+        while c["checkpoint"] < s.spec["checkpoint_count"] and tape.checkpoints[c["checkpoint"]] <= execution:
+            r.checkpoint_cycles[c["checkpoint"]] = c["retire"]
             c["checkpoint"] += 1
         block = tape.executions[at]
         first = tape.blocks[block, 0]
-        last = first + executed_count(tape.marks, c["mark"], execution, tape.blocks[block, 1]) - 1
+        last = first + executed_count(s, tape, execution, tape.blocks[block, 1]) - 1
         # The row after the last is a sentinel: -1 where the trace ends there.
         follower = tape.executions[at + 1]
         for row in range(first, last + 1):
@@ -2083,7 +2075,7 @@ def replay(machine, tape, pages, result, start):
             next_va = MISS
             if row == last and follower >= 0:
                 next_va = tape.ops[tape.blocks[follower, 0]]["va"]
-            step(s, pages, result, op, row, address_of(op, tape.values, value), next_va)
+            step(s, t, r, op, row, address_of(op, tape.values, value), next_va)
         value += tape.blocks[block, 2]
         if c["failure"] != 0 or max(c["stale_count"], c["lost_count"]) > LIST_FULL:
             return at + 1

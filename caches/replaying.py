@@ -10,7 +10,7 @@ from caches import kernels
 from caches.config import CoreConfig
 from caches.initial import kernel_dirty
 from caches.mechanisms import mechanism_names
-from caches.state import COUNTER_COLUMNS, COUNTER_ROWS, LEVEL_NAMES, Ints, Pages, Result, State, Tape, fresh, level_lines
+from caches.state import COUNTER_COLUMNS, COUNTER_ROWS, LEVEL_NAMES, Ints, Pages, Result, State, Tape, fresh, level_lines, views_of, views_of_pages, views_of_result, views_of_tape
 from caches.tape import (
     blocks_of,
     epochs_of,
@@ -80,6 +80,9 @@ class Replay:
             checkpoint_cycles=np.full(len(asked), -1, np.int64),
             predictor=np.full((max(1, len(trace.insns)), 2), (-1, 0), np.int64),
         )
+        spec = self._state.spec
+        spec["translation_mask"] = len(self._pages.translations) - 1
+        spec["mark_count"], spec["checkpoint_count"] = len(trace.marks), len(asked)
         self._enter_first_epoch()
 
     def _enter_first_epoch(self) -> None:
@@ -98,7 +101,16 @@ class Replay:
         end = len(self.trace.executions) if stop is None else min(stop, len(self.trace.executions))
         while self.at < end:
             tape = self._stretch(min(end, self.at + CHUNK_EXECUTIONS))
-            done = int(kernels.replay(self._state, tape, self._pages, self._result, self.at))
+            done = int(
+                kernels.replay(
+                    views_of(self._state),
+                    views_of_pages(self._pages),
+                    views_of_result(self._result),
+                    views_of_tape(tape),
+                    self.at,
+                    len(tape.executions) - 1,
+                )
+            )
             self._value += int(self._blocks[tape.executions[:done], 2].sum())
             self.at += done
             self._drain()

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from caches import views
 from caches.config import CacheLevel, CoreConfig, Inclusion, Tlb
 from caches.mechanisms import mechanisms
 
@@ -74,7 +75,7 @@ _SPEC_SCALARS = (
     "dram_cycles row_hit_saves row_conflict_adds burst_sixteenths channels interleave_lines_log2 banks row_lines_log2 "
     "bank_busy turnaround_slots write_batch refresh_interval refresh_cycles "
     "dc_interval dc_clean dc_dirty dc_outstanding dc_base ivac_cleans zva_bytes set_way ic_cycles tlbi_cycles dsb_cycles "
-    "dmb_cycles isb_cycles " + " ".join(_ON)
+    "dmb_cycles isb_cycles translation_mask tlb_rows mark_count checkpoint_count " + " ".join(_ON)
 )
 _LEVEL_FIELDS = (
     "present sets set_mask ways base hit_cycles interval replacement inclusion buffers buffer_base behind_poc"
@@ -154,39 +155,39 @@ WALK_READ_STATE = _record("pa stage")
 
 
 class State(NamedTuple):
-    """A machine."""
+    """A machine, as NumPy sees it or (`views_of`) as the kernels do."""
 
-    spec: Records
-    clock: Records
-    lines: Records
+    spec: Any
+    clock: Any
+    lines: Any
 
 
 class Pages(NamedTuple):
     """The translations of a trace; `slot` makes them an open-addressed table by (epoch, page) of their own rows."""
 
-    translations: Records
-    walk_reads: Records
+    translations: Any
+    walk_reads: Any
 
 
 class Tape(NamedTuple):
     """A stretch of a trace, in whole numbers of one width. `executions` ends with the row that follows it, or -1."""
 
-    ops: Records
-    blocks: Ints
-    executions: Ints
-    values: Ints
-    epochs: Records
-    marks: Records
-    checkpoints: Ints
+    ops: Any
+    blocks: Any
+    executions: Any
+    values: Any
+    epochs: Any
+    marks: Any
+    checkpoints: Any
 
 
 class Result(NamedTuple):
     """What a replay has cost so far, and what branch prediction has learnt, by instruction."""
 
-    insn_cycles: Ints
-    insn_count: Ints
-    checkpoint_cycles: Ints
-    predictor: Ints
+    insn_cycles: Any
+    insn_count: Any
+    checkpoint_cycles: Any
+    predictor: Any
 
 
 def _log2(value: int) -> int:
@@ -280,12 +281,12 @@ def spec_of(config: CoreConfig, ablate: frozenset[str]) -> Records:
             values[name] = at
         at += count
     for name in _SPEC_SCALARS.split():
-        spec[name] = values[name]
+        spec[name] = values.get(name, 0)  # what depends on the trace is filled in by the replay
     return spec
 
 
 def _buffer_groups(config: CoreConfig) -> list[tuple[str, int]]:
-    """Groups of State.buffers, in order: the levels' miss buffers, then the rest; the last one is nobody's."""
+    """Groups of State.buffers, in order: the levels' miss buffers, then the rest."""
     return [
         *((name, getattr(config, name).miss_buffers) for name in LEVEL_NAMES),
         ("fetch_base", config.fetch.uncached_outstanding),
@@ -295,7 +296,6 @@ def _buffer_groups(config: CoreConfig) -> list[tuple[str, int]]:
         ("device_write_base", config.device.outstanding_writes),
         ("walker_base", config.walk.walkers),
         ("dc_base", config.maintenance.dc_outstanding),
-        ("nobody", 1),
     ]
 
 
@@ -351,6 +351,7 @@ def fresh(config: CoreConfig, *, ablate: frozenset[str] = frozenset(), seed: int
     clock = np.zeros(1, CLOCK)
     lines = np.zeros(_place_levels(spec, config), LINE)
     _place_tlbs(spec, clock, config)
+    spec["tlb_rows"] = sum(getattr(config, name).entries for name in TLB_NAMES)
     clock["random"] = (seed * 2654435761) % 0x7FFFFFFE + 1
     clock["fetch_key"] = clock["track_line"] = clock["calendar"] = clock["memo"] = -1
     return State(spec=spec, clock=clock, lines=lines)
@@ -362,3 +363,31 @@ def level_lines(state: State, level: int) -> Records:
         return state.lines[:0]
     base = int(state.spec["level_base"][0, level])
     return state.lines[base : base + int(state.spec["level_sets"][0, level] * state.spec["level_ways"][0, level])]
+
+
+def views_of(state: State) -> State:
+    """The machine as the kernels see it."""
+    return State(views.record(state.spec, "Spec"), views.record(state.clock, "Clock"), views.rows(state.lines, "Line"))
+
+
+def views_of_pages(pages: Pages) -> Pages:
+    """The translations as the kernels see them."""
+    return Pages(views.rows(pages.translations, "Translation"), views.rows(pages.walk_reads, "WalkRead"))
+
+
+def views_of_tape(tape: Tape) -> Tape:
+    """The tape as the kernels see it."""
+    return Tape(
+        ops=views.rows(tape.ops, "Op"),
+        blocks=views.table(tape.blocks),
+        executions=views.table(tape.executions),
+        values=views.table(tape.values),
+        epochs=views.rows(tape.epochs, "Epoch"),
+        marks=views.rows(tape.marks, "Mark"),
+        checkpoints=views.table(tape.checkpoints),
+    )
+
+
+def views_of_result(result: Result) -> Result:
+    """The result as the kernels see it."""
+    return Result(*(views.table(array) for array in result))
