@@ -1,12 +1,12 @@
 """Capture: the arrays that the compiled callbacks append to, and the Trace they become.
 
-Discovery by stopping: a callback that meets a block it has no record of stops Unicorn before it, `Capture.install` decodes
-the block and tells the callbacks what to read of it, and the run goes on. Everything that the callbacks know (blocks,
-pages, watched lines) holds for one epoch: a new one begins with empty tables, and blocks are compared with memory again.
+Discovery by stopping: a callback that meets a block it has no record of stops Unicorn before it, `Capture.install`
+tells the callbacks what to read of that block, and the run goes on. Everything that the callbacks know (blocks, pages,
+watched lines) holds for one epoch: a new one begins with empty tables, and blocks are compared with memory again.
 """
 
 import ctypes
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -202,14 +202,16 @@ class Capture:
     def make_room(self) -> None:
         """Whatever is nearly full: put rows away, double the tables."""
         control = self.control
-        over = lambda used, limit: control[used] > control[limit]  # noqa: E731
-        if over(kernels.C_ROWS_USED, kernels.C_ROWS_LIMIT) or over(kernels.C_READS_USED, kernels.C_READS_LIMIT):
+        if (
+            control[kernels.C_ROWS_USED] > control[kernels.C_ROWS_LIMIT]
+            or control[kernels.C_READS_USED] > control[kernels.C_READS_LIMIT]
+        ):
             self._put_rows_away()
-        if over(kernels.C_PAGES_USED, kernels.C_PAGES_LIMIT):
+        if control[kernels.C_PAGES_USED] > control[kernels.C_PAGES_LIMIT]:
             old = self._pages
             self._set_pages(2 * len(old))
             kernels.carry_over(old, self._pages)
-        if over(kernels.C_WATCH_USED, kernels.C_WATCH_LIMIT):
+        if control[kernels.C_WATCH_USED] > control[kernels.C_WATCH_LIMIT]:
             old = self._watch
             self._set_watch(2 * len(old))
             kernels.carry_over(old, self._watch)
@@ -298,8 +300,11 @@ class Capture:
         return Code(va, pa, len(self._blocks) - 1, insns, lowered)
 
     def install(self, code: Code, *, marked: bool, after: int, stop_insn: int) -> None:
-        """Tell the callbacks of a block: what to read of it, whether to stop before it (`marked`), which PENDING_ bits
-        hold after it, and before which instruction to stop (-1: none)."""
+        """Tell the callbacks of a block, as the current regime has it.
+
+        `marked`: stop before each execution. `after`: PENDING_ bits that hold once it has begun. `stop_insn`: stop
+        before this instruction of it; -1 for none.
+        """
         self.reads_counter = self.reads_counter or any(InsnFlag.READS_COUNTER in insn.flags for insn in code.insns)
         strictness = (bool(self.regime.sctlr >> 1 & 1), self._checks_sp())
         if strictness not in code.footprints:
@@ -347,7 +352,7 @@ class Capture:
         """SCTLR.SA, or SA0 at EL0."""
         return bool(self.regime.sctlr >> (4 if self.regime.el == 0 else 3) & 1)
 
-    def hook_instructions(self, vas: Any) -> None:
+    def hook_instructions(self, vas: Iterable[int]) -> None:
         """See that the instruction callback is called at these addresses."""
         new = {va for va in vas if va not in self._hooked}
         for va in new:
@@ -361,6 +366,11 @@ class Capture:
         """The block begun last in this epoch; None before the first."""
         row = int(self.control[kernels.C_CURRENT])
         return self._recorded[row] if row >= 0 else None
+
+    @property
+    def begun(self) -> Code:
+        """The block that Unicorn stands in."""
+        return self._recorded[int(self.control[kernels.C_CURRENT])]
 
     def truncate(self, executed: int) -> None:
         """Note that the block begun last was left after `executed` of its instructions: none takes it back."""
@@ -389,7 +399,9 @@ class Capture:
         self.put_away()
         self._put_rows_away()
         blocks = np.zeros(len(self._blocks), BLOCK)
-        for name, column in zip(("va", "pa", "first", "count", "values", "accesses"), zip(*self._blocks, strict=True), strict=False):
+        for name, column in zip(
+            ("va", "pa", "first", "count", "values", "accesses"), zip(*self._blocks, strict=True), strict=False
+        ):
             blocks[name] = column
         epochs = np.array([record for record, _ in self._epochs], EPOCH)
         epochs["cause"] = [cause for _, cause in self._epochs]

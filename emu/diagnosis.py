@@ -1,4 +1,4 @@
-"""Diagnosis: why the PE stopped at an instruction, found by looking at the instruction and walking its addresses again."""
+"""Diagnosis: why the PE stopped at an instruction: its addresses are formed and walked again."""
 
 from collections.abc import Iterator
 
@@ -41,7 +41,7 @@ def fetch_abort(memory: PhysicalMemory, regime: Regime, pc: int) -> Event:
     found = translate(memory, regime, pc, WalkAccess.FETCH)
     if found.fault is None:
         return exceptions.external_fetch(pc, found.pa)
-    return exceptions.instruction_abort(found, walk_sentence(memory, regime, found, WalkAccess.FETCH))
+    return exceptions.instruction_abort(pc, found.fault, walk_sentence(memory, regime, found, WalkAccess.FETCH))
 
 
 def access_abort(cpu: Cpu, regime: Regime, insn: Insn) -> Event:
@@ -53,8 +53,9 @@ def access_abort(cpu: Cpu, regime: Regime, insn: Insn) -> Event:
         found = translate(cpu.memory, regime, va, kind, privileged=privileged)
         if found.fault is not None:
             return exceptions.data_abort(
-                found,
+                found.fault,
                 insn.va,
+                va,
                 write=write,
                 maintenance=insn.access is Access.MAINTAIN,
                 isv=_instruction_syndrome(insn),
@@ -101,7 +102,8 @@ def address(cpu: Cpu, insn: Insn) -> int:
 def walk_sentence(memory: PhysicalMemory, regime: Regime, found: Translation, access: WalkAccess) -> str:
     """Say in words why a walk ends: the kind and level of the fault, and the descriptor or register at its root."""
     fault = found.fault
-    assert fault is not None
+    if fault is None:
+        return "no fault"
     stage = f"stage {fault.stage} " if regime.stage2 else ""
     name = fault.kind.name.lower().replace("_", " ")
     head = f"{stage}{name} fault level {fault.level}"
@@ -112,22 +114,24 @@ def walk_sentence(memory: PhysicalMemory, regime: Regime, found: Translation, ac
         return f"{head}: the descriptor at {last.pa:#x} lies where there is no memory"
     descriptor = memory.read_u64(last.pa)
     where = f"{descriptor:#018x} (at {last.pa:#x})"
-    if fault.kind is FaultKind.TRANSLATION:
-        return f"{head}: the descriptor {where} for {found.va:#x} is invalid"
-    if fault.kind is FaultKind.ACCESS_FLAG:
-        return f"{head}: bit 10 (AF) of the leaf {where} is clear"
-    if fault.kind is FaultKind.ADDRESS_SIZE:
-        return f"{head}: the address in the descriptor {where} is wider than the PE or TCR allow"
-    return f"{head}: {_forbidding(regime, descriptor, access, fault.stage)} the leaf {where}"
+    if fault.kind is FaultKind.PERMISSION:
+        return f"{head}: {_forbidding(regime, descriptor, access, fault.stage)} the leaf {where}"
+    cause = {
+        FaultKind.TRANSLATION: f"the descriptor {where} for {found.va:#x} is invalid",
+        FaultKind.ACCESS_FLAG: f"bit 10 (AF) of the leaf {where} is clear",
+        FaultKind.ADDRESS_SIZE: f"the address in the descriptor {where} is wider than the PE or TCR allow",
+    }
+    return f"{head}: {cause[fault.kind]}"
 
 
 def _forbidding(regime: Regime, leaf: int, access: WalkAccess, stage: int) -> str:
     """Name the bit of a leaf that refuses an access, up to and including "of"."""
     if stage == 2:
-        bit = {WalkAccess.FETCH: "bit 54 (XN) is set in", WalkAccess.LOAD: "bit 6 (S2AP[0], readable) is clear in"}
-        return bit.get(access, "bit 7 (S2AP[1], writable) is clear in")
+        named = {WalkAccess.FETCH: "bit 54 (XN) is set in", WalkAccess.LOAD: "bit 6 (S2AP[0], readable) is clear in"}
+        return named.get(access, "bit 7 (S2AP[1], writable) is clear in")
     if access is not WalkAccess.FETCH:
-        return "bit 7 (AP[2], read-only) is set in" if leaf >> 7 & 1 else "AP[2:1], or APTable of a table above, refuses"
+        read_only = leaf >> 7 & 1
+        return "bit 7 (AP[2], read-only) is set in" if read_only else "AP[2:1], or APTable of a table above, refuses"
     if not regime.two_ranges:
         name, bit = "XN", 54
     else:

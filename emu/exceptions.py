@@ -9,7 +9,7 @@ from enum import IntEnum
 import numpy as np
 
 from emu.cpu import DAIF_MASKED, SPSEL, Cpu
-from emu.walker import FaultKind, Translation
+from emu.walker import FaultKind, WalkFault
 from traces.schema import EXCEPTION
 
 
@@ -145,41 +145,39 @@ def _entry_pstate(cpu: Cpu, spsr: int, to_el: int) -> int:
 
 
 def call(ec: ExceptionClass, immediate: int, elr: int) -> Event:
-    """svc, hvc or smc; `elr` is behind it."""
+    """Describe svc, hvc or smc; `elr` is behind it."""
     return Event(ec=ec, elr=elr, iss=immediate)
 
 
 def undefined(elr: int, word: int, text: str) -> Event:
-    """An instruction that is UNDEFINED here; `text` says what and where."""
+    """Describe an instruction that is UNDEFINED here; `text` says what and where."""
     return Event(ec=ExceptionClass.UNKNOWN, elr=elr, reason=f"undefined instruction {word:#010x} ({text})")
 
 
-def instruction_abort(translation: Translation, sentence: str) -> Event:
-    """A fetch whose walk faults."""
-    fault = translation.fault
-    assert fault is not None
+def instruction_abort(va: int, fault: WalkFault, sentence: str) -> Event:
+    """Describe a fetch whose walk faults."""
     return Event(
         ec=ExceptionClass.INSTRUCTION_ABORT,
-        elr=translation.va,
+        elr=va,
         iss=fault.on_walk << 7 | fault.fsc,
-        far=translation.va,
+        far=va,
         ipa=fault.ipa if fault.stage == 2 else None,
         external=fault.kind is FaultKind.EXTERNAL,
         reason="instruction abort, " + sentence,
     )
 
 
-def data_abort(translation: Translation, elr: int, *, write: bool, maintenance: bool, isv: int, sentence: str) -> Event:
-    """An access whose walk faults. `isv`: ISS[24:14] of a single register access, used by stage 2 aborts only."""
-    fault = translation.fault
-    assert fault is not None
+def data_abort(
+    fault: WalkFault, elr: int, va: int, *, write: bool, maintenance: bool, isv: int, sentence: str
+) -> Event:
+    """Describe an access whose walk faults. `isv`: ISS[24:14] of a single register access, for stage 2 aborts."""
     second = fault.stage == 2 and not fault.on_walk
     iss = (isv if second else 0) | maintenance << 8 | fault.on_walk << 7 | write << 6 | fault.fsc
     return Event(
         ec=ExceptionClass.DATA_ABORT,
         elr=elr,
         iss=iss,
-        far=translation.va,
+        far=va,
         ipa=fault.ipa if fault.stage == 2 else None,
         external=fault.kind is FaultKind.EXTERNAL,
         reason="data abort, " + sentence,
@@ -187,7 +185,7 @@ def data_abort(translation: Translation, elr: int, *, write: bool, maintenance: 
 
 
 def data_fault(fsc: int, elr: int, va: int, *, write: bool, sentence: str, maintenance: bool = False) -> Event:
-    """An access refused without a walk fault: alignment, exclusive to Device memory, or nothing at that address."""
+    """Describe an access refused without a walk fault: alignment, exclusive to Device memory, or nothing there."""
     return Event(
         ec=ExceptionClass.DATA_ABORT,
         elr=elr,
@@ -199,7 +197,7 @@ def data_fault(fsc: int, elr: int, va: int, *, write: bool, sentence: str, maint
 
 
 def external_fetch(va: int, pa: int) -> Event:
-    """A fetch from where there is no memory."""
+    """Describe a fetch from where there is no memory."""
     return Event(
         ec=ExceptionClass.INSTRUCTION_ABORT,
         elr=va,

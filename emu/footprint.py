@@ -20,7 +20,7 @@ _ALWAYS_ALIGNED = InsnFlag.EXCLUSIVE | InsnFlag.ACQUIRE | InsnFlag.RELEASE
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Footprint:
-    """Rows for the callbacks. Operands of a group, and the group of a late capture, are counted from this block's first."""
+    """Rows for the callbacks. Places of operands and groups are counted from this block's first."""
 
     captures: Words
     late: Words
@@ -68,8 +68,8 @@ def _capture(capture: Capture) -> list[int]:
 
 def _kind(insn: Insn) -> int:
     if insn.access is Access.MAINTAIN:
-        return kernels.MAINTAIN_WRITE if insn.maintenance is Maintenance.DC_IVAC else kernels.MAINTAIN
-    return kernels.LOAD if insn.access in (Access.LOAD, Access.PREFETCH) else kernels.STORE
+        return int(kernels.MAINTAIN_WRITE if insn.maintenance is Maintenance.DC_IVAC else kernels.MAINTAIN)
+    return int(kernels.LOAD if insn.access in (Access.LOAD, Access.PREFETCH) else kernels.STORE)
 
 
 def _operand(place: int, insn: Insn, lowered: LoweredBlock, aligned: bool, sp_aligned: bool) -> list[int]:
@@ -108,12 +108,14 @@ def _extent(members: Sequence[Sequence[int]]) -> tuple[int, int, int, int]:
         reach = kernels.ZVA_BLOCK - 1 if member[kernels.OP_FLAGS] & kernels.OP_ZERO else 0
         lows.append(offset - reach)
         highs.append(offset + size)
-    return min(lows), max(highs) - min(lows), kernels.NOWHERE, 0
+    return min(lows), max(highs) - min(lows), int(kernels.NOWHERE), 0
 
 
 def _masks(members: Sequence[Sequence[int]]) -> tuple[int, int]:
-    """G_MASK_NORMAL, G_MASK_DEVICE: bits of the value that must be clear for all members to be aligned; -1 if no bits
-    of the value can say so."""
+    """G_MASK_NORMAL, G_MASK_DEVICE: bits of the value that are clear when all members are aligned.
+
+    -1 if the value alone cannot say so.
+    """
     normal = device = 0
     for member in members:
         flags, alignment = member[kernels.OP_FLAGS], member[kernels.OP_ALIGNMENT]

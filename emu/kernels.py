@@ -116,7 +116,7 @@ SH_OUTER = np.int64(2)
 SH_INNER = np.int64(3)
 
 
-if config.DISABLE_JIT:  # type: ignore[attr-defined]
+if config.DISABLE_JIT:
 
     def load_word(host):
         """Read the 64-bit word at a host address."""
@@ -515,10 +515,10 @@ def walk(words, regions, va, access, result):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Capture: what Unicorn calls for every block. `emu.capture` owns the arrays; here they are host addresses in one control
-# block, the user_data of the callbacks. The callbacks only ever append and count. Whatever they cannot do themselves (a
-# block they do not know, a full array, an access to refuse) they name in C_REASON and stop: Unicorn then stands exactly
-# before that block, and Python goes on from there.
+# Capture: what Unicorn calls for every block. `emu.capture` owns the arrays; here they are host addresses in one
+# control block, the user_data of the callbacks. The callbacks only ever append and count. Whatever they cannot do
+# themselves (a block they do not know, a full array, an access to refuse) they name in C_REASON and stop: Unicorn then
+# stands exactly before that block, and Python goes on from there.
 
 (
     C_REASON,  # REASON_NONE, or why the callback stopped
@@ -725,7 +725,7 @@ _DEVICE_GRE = 3
 
 uc_reg_read = types.ExternalFunction("uc_reg_read", types.int32(types.voidptr, types.int32, types.voidptr))
 uc_emu_stop = types.ExternalFunction("uc_emu_stop", types.int32(types.voidptr))
-"""Unicorn's own functions, linked by `callbacks`. (A ctypes function would keep callbacks from being cached on disk.)"""
+"""Unicorn's own functions, linked by `callbacks`. (ctypes functions would keep callbacks from being cached on disk.)"""
 
 
 @intrinsic
@@ -786,7 +786,7 @@ def watch_lines(control, pa, size, column):
 
 @njit(cache=True)
 def note_store(control, pa, size):
-    """A store of `size` bytes within one page: set PENDING_... if it hits a watched line; whether the page is watched."""
+    """Set PENDING_... if a store within one page hits a watched line; return whether the page is watched."""
     mask = control[C_WATCH_MASK]
     watch = carray(pointer(control[C_WATCH_AT]), (mask + 1, WATCH_COLUMNS), np.int64)
     row = watched(control, pa >> 12)
@@ -943,8 +943,10 @@ def check_operand(control, operand, value):
 
 @njit(cache=True)
 def judge_stores_again(control):
-    """Look at the stores of the block begun last once more: lines that a walk of that same block read were not watched
-    yet when its entry was judged."""
+    """Look at the stores of the block begun last once more.
+
+    Lines that a walk of that same block read were not watched yet when its entry was judged.
+    """
     control[C_WATCHED_ANEW] = 0
     if control[C_CURRENT] < 0:
         return

@@ -62,16 +62,15 @@ class Machine:
         symbols: Mapping[str, int] | None = None,
         capture: bool = True,
     ) -> RunResult:
-        """Run from where the PE stands until it is about to execute at `stop_pa`, hangs, or has used up its budget.
+        """Run from where the PE stands until it is about to execute at `stop_pa`, hangs, or exhausts its budget.
 
-        `budget` counts instructions and exceptions. `phases`: at the first instruction of a block at this VA, that phase
-        begins. `symbols`: VAs, for words about addresses. Without `capture` the trace has no executions, values or
-        translations. Nothing that a guest does raises; a later run goes on where this one ended.
+        `budget` counts instructions, and an exception or a new epoch as `emu.run.STOP_COST` of them. `phases`: at the
+        first instruction of a block at this VA, that phase begins. `symbols`: VAs, for words about addresses. Without
+        `capture` the trace has no executions, values or translations. Nothing that a guest does raises; a later run
+        goes on where this one ended.
         """
         captured = Capture(self.cpu.uc, self.memory, budget, keep=capture)
-        run = Run(
-            self.cpu, self._access, captured, stop_pa=stop_pa, phases=phases or {}, symbols=symbols or {}
-        )
+        run = Run(self.cpu, self._access, captured, stop_pa=stop_pa, phases=phases or {}, symbols=symbols or {})
         ending = run.to_end()
         meta: dict[str, Any] = {
             "outcome": str(ending.outcome),

@@ -21,7 +21,8 @@ class SystemRegister(NamedTuple):
 def _levels(names: str, crn: int, crm: int, op2: int) -> dict[str, SystemRegister]:
     """Encode the EL1 (op1 0), EL2 (op1 4) and EL12 (op1 5) forms of one register."""
     return {
-        f"{names}_{level}": SystemRegister(crn, crm, 3, op1, op2) for level, op1 in (("EL1", 0), ("EL2", 4), ("EL12", 5))
+        f"{names}_{level}": SystemRegister(crn, crm, 3, op1, op2)
+        for level, op1 in (("EL1", 0), ("EL2", 4), ("EL12", 5))
     }
 
 
@@ -126,6 +127,6 @@ def encoding(name: str) -> SystemRegister:
 
 
 def name_of(sysreg: tuple[int, int, int, int, int]) -> str:
-    """Name an encoding as the decoder gives it (op0, op1, CRn, CRm, op2); S3_0_C1_C0_0 style when it has no name here."""
+    """Name an encoding as the decoder gives it: op0, op1, CRn, CRm, op2; as S3_0_C1_C0_0 when it has no name here."""
     op0, op1, crn, crm, op2 = sysreg
     return NAMES.get(SystemRegister(crn, crm, op0, op1, op2), f"S{op0}_{op1}_C{crn}_C{crm}_{op2}")

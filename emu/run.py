@@ -23,7 +23,7 @@ _UNMAPPED = (unicorn_const.UC_ERR_READ_UNMAPPED, unicorn_const.UC_ERR_WRITE_UNMA
 _ILLEGAL, _AARCH32 = 1 << 20, 1 << 4
 """PSTATE.IL and nRW, where SPSR has them."""
 STOP_COST = 100
-"""What an exception, a change of regime or a store to live tables or code counts against the budget, in instructions."""
+"""What an exception, a change of regime or a store to live tables or code counts as, against the budget."""
 _HINTS_BYTES = 64
 """As long as a loop of wfe, yield and nop before a branch back may be to be known as one."""
 _RECURRING = 256
@@ -82,7 +82,7 @@ class Run:
         self._stop_pa, self._phases = stop_pa, phases
         self._symbols = sorted((va, name) for name, va in symbols.items())
         self._control = capture.control
-        self._interrupt: int | None = None
+        self._interrupts: list[int] = []
         self._refused: tuple[int, Callable[[], Event]] | None = None
         self._seen: set[tuple[int, ...]] = set()
         self._progress = (-1, -1)
@@ -108,21 +108,21 @@ class Run:
 
     def _on_interrupt(self, uc: object, number: int, _: object) -> None:
         """Note what Unicorn says, and stop: everything else happens outside of emulation."""
-        self._interrupt = number
+        self._interrupts.append(number)
         self._cpu.uc.emu_stop()
 
     def _advance(self) -> Ending | None:
         """Let Unicorn run until something stops it, and deal with that."""
         control = self._control
         control[kernels.C_REASON] = kernels.REASON_NONE
-        self._interrupt = None
+        self._interrupts.clear()
         error = 0
         try:
             self._cpu.uc.emu_start(self._cpu.pc, _UNTIL)
         except UcError as stopped:
             error = stopped.errno
-        if self._interrupt is not None:
-            return self._interrupted(self._interrupt)
+        if self._interrupts:
+            return self._interrupted(self._interrupts[0])
         if error:
             return self._failed(error)
         reason = int(control[kernels.C_REASON])
@@ -173,8 +173,8 @@ class Run:
                 cause = EpochCause.CODE_STORE
             else:
                 return
-        # Unicorn's TLB goes with the epoch: a translation that software forgot to invalidate may be evicted at any time,
-        # and what the trace says of the new tables has to be what Unicorn does.
+        # Unicorn's TLB goes with the epoch: a translation that software forgot to invalidate may be evicted at any
+        # time, and what the trace says of the new tables has to be what Unicorn does.
         self._cpu.flush_tlb()
         capture.begin_epoch(regime, cause)
 
@@ -189,11 +189,11 @@ class Run:
             return self._take(
                 Event(ec=ExceptionClass.PC_ALIGNMENT, elr=pc, far=pc, reason=f"PC {pc:#x} is not a multiple of 4")
             )
+        if self._is_end(pc):
+            return Ending(outcome=Outcome.COMPLETED, reason="")
         pa = self._capture.fetched_from(pc)
         if pa is None:
             raise RuntimeError(f"Unicorn fetched from {pc:#x}, which does not translate under {self._capture.regime}")
-        if pa == self._stop_pa:
-            return Ending(outcome=Outcome.COMPLETED, reason="")
         code = self._capture.find(pc, pa, size)
         stop_insn = self._stop_insn(code)
         if _never_leaves(code, self._cpu.memory):
@@ -204,8 +204,15 @@ class Run:
         self._capture.install(code, marked=marked, after=after, stop_insn=stop_insn)
         return None
 
+    def _is_end(self, pc: int) -> bool:
+        """Whether `stop_pa` is what executes next; notes nothing in the trace, because it does not execute."""
+        if self._stop_pa is None or (pc ^ self._stop_pa) % PAGE_BYTES:
+            return False
+        found = translate(self._cpu.memory, self._capture.regime, pc, WalkAccess.FETCH)
+        return found.fault is None and found.pa == self._stop_pa
+
     def _stop_insn(self, code: Code) -> int:
-        """Which instruction of a block must not run in Unicorn: stop_pa, or a system register access of ours; -1: none."""
+        """Find the instruction that must not run in Unicorn: stop_pa, or a system register access of ours; -1: none."""
         stops = [place for place, insn in enumerate(code.insns) if self._access.wants(insn)]
         if self._stop_pa is not None and code.pa <= self._stop_pa < code.pa + code.size:
             stops.append((self._stop_pa - code.pa) // 4)
@@ -220,9 +227,7 @@ class Run:
                 self._phase = self._phases[pc]
                 self._capture.mark(Mark.PHASE, self._phase)
         elif last is not None and last.va == pc:
-            return Ending(
-                outcome=Outcome.HANG, reason=f"the PE never leaves the branch to itself at {self._where(pc)}"
-            )
+            return Ending(outcome=Outcome.HANG, reason=f"the PE never leaves the branch to itself at {self._where(pc)}")
         self._control[kernels.C_PASS] = kernels.PASS_MARK
         return None
 
@@ -243,9 +248,8 @@ class Run:
         return None
 
     def _refuse_late(self) -> Ending | None:
-        """The same in mid-block; if a later instruction is meant, go on from here: the rest is a block of its own."""
-        pc, code = unsigned(self._control[kernels.C_PC]), self._capture.current
-        assert code is not None
+        """Do the same in mid-block; if a later instruction is meant, the rest from here is a block of its own."""
+        pc, code = unsigned(self._control[kernels.C_PC]), self._capture.begun
         place, culprit = (pc - code.va) // 4, int(self._control[kernels.C_INSN])
         event = self._refusal(pc)
         self._capture.truncate(place)
@@ -274,8 +278,7 @@ class Run:
 
     def _at_pc(self) -> Ending | None:
         """Stand before an instruction that was to be stopped at."""
-        pc, code = unsigned(self._control[kernels.C_PC]), self._capture.current
-        assert code is not None
+        pc, code = unsigned(self._control[kernels.C_PC]), self._capture.begun
         place = (pc - code.va) // 4
         self._control[kernels.C_STOP_PC] = kernels.NOWHERE
         refused, self._refused = self._refused, None
@@ -429,4 +432,6 @@ def _never_leaves(code: Code, memory: PhysicalMemory) -> bool:
 
 def _may_spin(code: Code) -> bool:
     """Whether a block is one conditional branch to itself: once taken, it is taken for ever."""
-    return len(code.insns) == 1 and code.insns[0].cls is InsnClass.BRANCH_CONDITIONAL and code.insns[0].target == code.va
+    return (
+        len(code.insns) == 1 and code.insns[0].cls is InsnClass.BRANCH_CONDITIONAL and code.insns[0].target == code.va
+    )

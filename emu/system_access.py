@@ -1,4 +1,4 @@
-"""System register accesses that the machine does in Unicorn's place: E2H's aliases, forced SCTLR bits, other ID values."""
+"""System register accesses that are done in Unicorn's place: E2H's aliases, forced SCTLR bits, other ID values."""
 
 from collections.abc import Mapping
 
@@ -14,13 +14,11 @@ _ZERO_REGISTER = 31
 class SystemAccess:
     """Decides which mrs and msr Unicorn must not execute, and executes those.
 
-    `forced_sctlr`: by level, (mask, value) that every write of SCTLR_ELx gets, by whatever name. `id_registers`: what reads
-    of these registers give instead of Unicorn's model.
+    `forced_sctlr`: by level, (mask, value) that every write of SCTLR_ELx gets, by whatever name. `id_registers`: what
+    reads of these registers give instead of Unicorn's model.
     """
 
-    def __init__(
-        self, cpu: Cpu, forced_sctlr: Mapping[int, tuple[int, int]], id_registers: Mapping[str, int]
-    ) -> None:
+    def __init__(self, cpu: Cpu, forced_sctlr: Mapping[int, tuple[int, int]], id_registers: Mapping[str, int]) -> None:
         for el in forced_sctlr:
             if el not in (1, 2):
                 raise InputError(f"forced SCTLR: EL{el} must be 1 or 2")
@@ -30,8 +28,6 @@ class SystemAccess:
         self._forced = {f"SCTLR_EL{el}": pair for el, pair in forced_sctlr.items()}
         self._id_registers = dict(id_registers)
         self._names = set(id_registers) | set(self._forced)
-        if forced_sctlr or cpu.model == "max":
-            self._names |= {"SCTLR_EL12", "SCTLR_EL1"} if forced_sctlr else set()
         if cpu.model == "max":
             self._names |= set(E2H_REDIRECTED) | set(E2H_ALIASES)
 
@@ -47,9 +43,8 @@ class SystemAccess:
         return name_of(insn.sysreg) in self._names
 
     def execute(self, insn: Insn) -> bool:
-        """Do what the instruction does to registers; PC stays. False if it is UNDEFINED here."""
-        assert insn.sysreg is not None
-        register = self._register(name_of(insn.sysreg))
+        """Do what a wanted instruction does to registers; PC stays. False if it is UNDEFINED here."""
+        register = None if insn.sysreg is None else self._register(name_of(insn.sysreg))
         if register is None:
             return False
         number = insn.word & 31

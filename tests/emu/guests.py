@@ -1,4 +1,4 @@
-"""Hand-written guests, and two ways to see what memory they touch: a Trace unfolded naively, and Unicorn's own hooks."""
+"""Hand-written guests, and two ways to see what memory they touch: a Trace unfolded naively, and Unicorn's hooks."""
 
 from __future__ import annotations
 
@@ -113,8 +113,8 @@ class Guest:
 
 
 Touch = tuple[int, str]
-"""One byte: physical address, "r" or "w". Of an element that crosses a page, the bytes behind it are BEYOND: Unicorn's hook
-names only the first one's address."""
+"""One byte: physical address, "r" or "w". Of an element that crosses a page, the bytes behind it are BEYOND: Unicorn's
+hook names only the first one's address."""
 
 BEYOND = -1
 

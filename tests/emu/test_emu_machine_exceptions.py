@@ -2,10 +2,10 @@
 
 import pytest
 from guests import CODE, DATA, DEVICE, END, MORE, NORMAL, RAM, RAM_BYTES, VECTORS, Guest
-from traces.schema import Mark
 
 from emu.machine import RunResult
 from emu.tables import AP_READ_ONLY, PXN, UXN
+from traces.schema import Mark
 
 EL1H, EL2H, MASKED = 5, 9, 0x3C0
 UNMAPPED = 0x8000_0000
@@ -190,7 +190,9 @@ def test_device_memory_refuses(store: str, esr: int | None, words: str, translat
 
     if store.startswith("ldp"):
         store = "ldp x2, x3, [x1, #16]"
-    guest = Guest(f"mov x1, #DATA\nadd x1, x1, #256\nb next\nnext: mov x5, #1\n{store}\nmov x5, #2\nbr x30\n", prepare=prepare)
+    guest = Guest(
+        f"mov x1, #DATA\nadd x1, x1, #256\nb next\nnext: mov x5, #1\n{store}\nmov x5, #2\nbr x30\n", prepare=prepare
+    )
     result = guest.run()
     assert result.outcome == "completed"
     if esr is None:
@@ -354,9 +356,7 @@ def test_budget_counts_instructions_and_exceptions() -> None:
     result = Guest("again: add x1, x1, #1\nsub x2, x2, #1\nb again\n", budget=1000).run()
     assert result.outcome == "budget"
     assert 997 <= result.instructions <= 1000
-    loop = Guest(
-        "again: svc #0\nb again\n", prepare=vectors("eret\n", translated=False), budget=1000
-    )
+    loop = Guest("again: svc #0\nb again\n", prepare=vectors("eret\n", translated=False), budget=1000)
     result = loop.run()
     assert result.outcome == "budget"
     assert result.instructions + 100 * len(result.trace.exceptions) <= 1100

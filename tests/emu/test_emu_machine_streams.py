@@ -2,6 +2,7 @@
 
 import pytest
 from guests import CODE, DATA, DEVICE, MORE, NORMAL, RAM, TABLES, VECTORS, Guest, touched, touched_natively
+
 from traces.expand import accesses
 
 COPY = """
@@ -79,6 +80,15 @@ def skipping_handler(guest: Guest) -> None:
         eret
         """,
     )
+
+
+def remapping(guest: Guest) -> None:
+    """x9, x10: the leaf of DATA, and what it is to become (MORE)."""
+    tables = guest.identity()
+    guest.translate_el1(tables)
+    leaf = tables.lookup(DATA)
+    guest.cpu.x[9], guest.cpu.x[10] = leaf.pa, leaf.value + (MORE - DATA)
+    guest.words(MORE, 0x1234)
 
 
 GUESTS = {
@@ -269,18 +279,9 @@ GUESTS = {
         str x2, [x1, #16]
         br x30
         """,
-        prepare=lambda guest: remapping(guest),
+        prepare=remapping,
     ),
 }
-
-
-def remapping(guest: Guest) -> None:
-    """x9, x10: the leaf of DATA, and what it is to become (MORE)."""
-    tables = guest.identity()
-    guest.translate_el1(tables)
-    leaf = tables.lookup(DATA)
-    guest.cpu.x[9], guest.cpu.x[10] = leaf.pa, leaf.value + (MORE - DATA)
-    guest.words(MORE, 0x1234)
 
 
 @pytest.mark.parametrize("name", GUESTS)
