@@ -266,7 +266,8 @@ def _shipped() -> Any:
 def shipped_case(name: str) -> Case:
     """Return a case that ships, by its name."""
     if name not in case_names():
-        near = difflib.get_close_matches(name, case_names(), n=3, cutoff=0.4)
+        near = [known for known in case_names() if name and known.startswith(name)]
+        near = near or difflib.get_close_matches(name, case_names(), n=3, cutoff=0.4)
         hint = f"did you mean {', '.join(near)}?" if near else "`relocscope cases` lists them"
         raise InputError(f"{name!r} is no case; {hint}")
     text = (_shipped() / f"{name}.toml").read_text(encoding="utf-8")

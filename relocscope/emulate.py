@@ -1,6 +1,5 @@
 """From a Case to a Trace: the only place of this package that speaks to `asm` and `emu`."""
 
-import importlib
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,17 +9,25 @@ from traces.errors import InputError
 
 if TYPE_CHECKING:
     from asm.kernel_image import ImportedKernel
-
     from asm.routines import Routine
     from traces.trace import Trace
 
 
 @lru_cache(maxsize=4)
 def imported(path: Path, symbol: str = "") -> "ImportedKernel":
-    """Return what the importer finds in a kernel image or ELF file; kept, since a search takes seconds."""
+    """Return what the importer finds in a kernel image or ELF file; kept, since a search takes seconds.
+
+    With `symbol`, the relocation routine must have been found under that name.
+    """
     from asm.kernel_image import import_kernel
 
-    return import_kernel(path, symbol) if symbol else import_kernel(path)
+    kernel = import_kernel(path)
+    names = [finding.how.removeprefix("symbol ") for finding in kernel.found if finding.how.startswith("symbol ")]
+    if symbol and symbol not in names:
+        raise InputError(
+            f"{path}: {symbol}: is no routine of the relocation; its symbols are {', '.join(names) or 'none'}"
+        )
+    return kernel
 
 
 def generation(path: Path, symbol: str = "") -> str:
@@ -56,9 +63,11 @@ def scenario(case: Case) -> Any:
         load = segments_from_file(Path(case.segments))
         segments, start = load.segments, load.segments[0].pa if load.start is None else load.start
     pages = sum(segment.memsz for segment in segments) // case.granule_bytes
+    relocate, others = _routines(case)
     return Scenario(
         boot=Boot(case.boot),
-        **_routines(case),
+        relocate=relocate,
+        **others,
         tables=TableStyle(case.tables),
         mair=case.mair,
         va_bits=case.va_bits,
@@ -79,16 +88,17 @@ def scenario(case: Case) -> Any:
     )
 
 
-def _routines(case: Case) -> "dict[str, Routine | None]":
+def _routines(case: Case) -> "tuple[Routine, dict[str, Routine | None]]":
+    """Return the relocation routine, and what else runs on the way to it."""
     if case.kernel:
         path, _, symbol = case.kernel.partition("@")
         found = imported(Path(path), symbol)
         ours = _borrowed(Path(path), symbol, case)
-        return {name: getattr(found, name) or ours[name] for name in ("relocate", *ours)}
+        return found.relocate, {name: getattr(found, name) or ours[name] for name in ours}
     from asm.routines import routine
 
-    names = ("relocate", "soft_restart", "hyp_stub", "kexec_vectors")
-    return {name: routine(getattr(case, name)) if getattr(case, name) else None for name in names}
+    others = {name: getattr(case, name) for name in ("soft_restart", "hyp_stub", "kexec_vectors")}
+    return routine(case.relocate), {name: routine(text) if text else None for name, text in others.items()}
 
 
 def _borrowed(path: Path, symbol: str, case: Case) -> "dict[str, Routine | None]":
@@ -99,8 +109,3 @@ def _borrowed(path: Path, symbol: str, case: Case) -> "dict[str, Routine | None]
     like = shipped_case(f"{generation(path, symbol)}-{case.boot}")
     names = ("soft_restart", "hyp_stub", "kexec_vectors")
     return {name: routine(getattr(like, name)) if getattr(like, name) else None for name in names}
-
-
-def engine_version(name: str) -> str:
-    """Return the version of an installed engine, for the doctor and for bug reports."""
-    return str(importlib.metadata.version(name))

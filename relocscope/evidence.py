@@ -43,7 +43,10 @@ def _of(which: str, run: Run) -> Iterator[Fact]:
         total = sum(counts.values())
         if total:
             shares = ", ".join(f"{_percent(count, total)} {name}" for name, count in counts.items())
-            yield {"fact": f"{which}'s copy, {_WHAT[what]}: {shares} of {total:,}", "where": f"case {run.case}"}
+            yield {
+                "fact": f"{which}'s copy, {_WHAT[what]}: {shares} of {total:,}",
+                "where": f"executions {site.first:,} to {site.last:,}",
+            }
 
 
 _WHAT = {"data": "loads and stores", "fetch": "instruction fetches", "walk": "descriptor reads"}
@@ -62,6 +65,10 @@ def _insn(trace: Trace, row: int) -> str:
 
 
 def _began(trace: Trace, epoch: int) -> str:
+    """Say what brought these registers about: an epoch also begins where a store reaches tables or code."""
+    registers = ("el", "e2h", "sctlr", "tcr", "mair", "ttbr0")
+    while epoch and all(trace.epochs[epoch - 1][name] == trace.epochs[epoch][name] for name in registers):
+        epoch -= 1
     return f"epoch {epoch}, begun by {EpochCause(int(trace.epochs[epoch]['cause'])).name.lower().replace('_', ' ')}"
 
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from relocscope.case import Case
-from relocscope.operand import with_settings
+from relocscope.case import KEYS, Case
+from relocscope.operand import Operand, with_settings
 from relocscope.runs import Run, run_operand
 from relocscope.verdict import SAME_WITHIN, pace
 from traces.errors import InputError
@@ -103,7 +103,7 @@ def fixes(run: Run, progress: Callable[[int, int], None] | None = None) -> list[
         if after is not None and _helps(run, after):
             found.append(
                 Fix(
-                    set=_shown(candidate.set),
+                    set=_changes(run.operand, candidate.set),
                     speedup=run.seconds / after.seconds,
                     sentence=_said(candidate, run, after),
                 )
@@ -129,9 +129,15 @@ def _helps(before: Run, after: Run) -> bool:
     return before.outcome != "completed" or before.seconds / after.seconds > 1 + SAME_WITHIN
 
 
-def _shown(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out what only empties a field."""
-    return {key: value for key, value in settings.items() if value != ""}
+def _changes(subject: Operand | None, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what the case has already, and what only empties a field."""
+    case = subject.case if subject else None
+    changed = {}
+    for key, value in settings.items():
+        attribute, parse, _ = KEYS[key]
+        if value != "" and (case is None or getattr(case, attribute) != parse(value, key)):
+            changed[key] = value
+    return changed
 
 
 def _said(candidate: Candidate, before: Run, after: Run) -> str:

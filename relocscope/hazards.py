@@ -95,7 +95,7 @@ def _left_in_caches(trace: Trace, costs: "Outcome") -> Iterator[dict[str, Any]]:
 def _copy_level(trace: Trace, site: CopySite | None) -> Iterator[dict[str, Any]]:
     if site is None or trace.epochs[site.epoch]["stage1"]:
         return
-    for state in elsewhere(trace, site.first):
+    for state in elsewhere(trace, site):
         if trace.epochs[state.epoch]["stage1"]:
             yield _hazard(
                 "copy-el-differs",

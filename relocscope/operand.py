@@ -58,7 +58,7 @@ def _split(text: str, rest: str, form: str) -> tuple[Path, str]:
 
 def kernel_case(name: str, path: Path, boot: str, symbol: str = "") -> Case:
     """Make a case of a person's own kernel: its routines on the path of the generation that they belong to."""
-    from relocscope.emulate import generation
+    from relocscope.emulate import generation, imported
 
     base = shipped_case(f"{generation(path, symbol)}-{boot}")
     return dataclasses.replace(
@@ -67,6 +67,7 @@ def kernel_case(name: str, path: Path, boot: str, symbol: str = "") -> Case:
         title=f"{path.name}, {_BOOT_WORDS[boot]}",
         source=str(path),
         kernel=f"{path}@{symbol}" if symbol else str(path),
+        granule_bytes=imported(path, symbol).page_bytes,
         relocate="",
         soft_restart="",
         hyp_stub="",

@@ -1,4 +1,4 @@
-"""Progress of work that takes longer than two seconds, on stderr; nothing at all for what is quicker."""
+"""Progress of work that takes longer than two seconds, for people: on stderr, if that is a terminal."""
 
 import sys
 import threading
@@ -11,7 +11,7 @@ _REFRESH_SECONDS = 0.25
 
 
 class Progress:
-    """Context of one piece of work. On a terminal one line that is rewritten and wiped; elsewhere one line, once."""
+    """Context of one piece of work: one line, rewritten and at last wiped. Elsewhere stderr is for errors alone."""
 
     def __init__(self, what: str) -> None:
         self._what = what
@@ -21,14 +21,16 @@ class Progress:
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        if sys.stderr.isatty():
+            self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._finished.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
 
     def step(self, done: int, total: int) -> None:
         """Say how far the work is."""
@@ -37,9 +39,6 @@ class Progress:
     def _watch(self) -> None:
         started = time.monotonic()
         if self._finished.wait(QUIET_SECONDS):
-            return
-        if not sys.stderr.isatty():
-            sys.stderr.write(f"relocscope: {self._what} ...\n")
             return
         while True:
             far = f" {100 * self._done // self._total}%" if self._total else ""

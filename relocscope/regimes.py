@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from emu.fields import fields
-from traces.expand import execution_epochs
-from traces.fold import stretches
+from traces.fold import CopySite, stretches
 from traces.trace import Trace
 
 _MSR_SCTLR_EL1 = 0xD518_1000
@@ -38,16 +37,17 @@ def regime_name(trace: Trace, epoch: int) -> str:
     return f"EL{row['el']}&0" if row["e2h"] else f"EL{row['el']}"
 
 
-def elsewhere(trace: Trace, execution: int) -> list[InForce]:
-    """Find the regimes of the *other* exception levels that were in force at that execution, lowest level first.
+def elsewhere(trace: Trace, site: CopySite) -> list[InForce]:
+    """Find the regimes of the *other* exception levels that were in force while the copy ran, lowest level first.
 
     A level's system registers keep what its own code wrote last. SCTLR_EL1 written from EL2 since then makes the EL1
     regime unknown, and it is left out.
     """
-    here = int(trace.epochs[int(execution_epochs(trace, execution, execution + 1)[0])]["el"])
+    here = int(trace.epochs[site.epoch]["el"])
+    began = [first for epoch, first, end in stretches(trace) if epoch == site.epoch and end > site.first]
     latest: dict[int, InForce] = {}
     written: list[int] = []
-    for epoch, first, end in stretches(trace, 0, execution + 1):
+    for epoch, first, end in stretches(trace, 0, max(began[0], site.first) + 1):
         el = int(trace.epochs[epoch]["el"])
         latest[el] = InForce(el=el, epoch=epoch, last=end - 1)
         if el > 1 and _writes_sctlr_el1(trace, first, end) and not trace.epochs[epoch]["e2h"]:
@@ -84,6 +84,7 @@ def register(trace: Trace, epoch: int, kind: str) -> str:
 def place(trace: Trace, va: int) -> str:
     """Write an address, with the symbol that it lies behind where the run knows one."""
     symbols = {str(name): int(at) for name, at in dict(trace.meta.get("symbols", {})).items()}
+    symbols = {name: at for name, at in symbols.items() if not name.startswith(".L")}  # the assembler's own
     below = [(at, name) for name, at in symbols.items() if 0 <= va - at < 4096]
     if not below:
         return f"{va:#x}"

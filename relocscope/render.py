@@ -1,7 +1,9 @@
 """What people read: Rich text for a terminal of 80 columns or more, plain when it is piped."""
 
+import io
+import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import IO, Any, cast
 
 from rich.console import Console
 from rich.markup import escape
@@ -20,16 +22,34 @@ from traces.sizes import size_text
 _GOOD, _BAD, _QUIET = "green", "bold red", "dim"
 
 
+class _Trimmed(io.TextIOBase):
+    """Pass text on to stdout without the blanks that tables and paragraphs end their lines with."""
+
+    def __init__(self, target: IO[str]) -> None:
+        self._target = target
+        self._pending = ""
+
+    def write(self, text: str) -> int:
+        lines = (self._pending + text).split("\n")
+        self._pending = lines.pop()
+        self._target.writelines(f"{line.rstrip()}\n" for line in lines)
+        return len(text)
+
+    def flush(self) -> None:
+        self._target.flush()
+
+
 def console() -> Console:
     """Return a console for stdout: colour on a terminal only, 80 columns where there is none."""
-    return Console(highlight=False, soft_wrap=False)
+    return Console(highlight=False, file=None if sys.stdout.isatty() else cast(IO[str], _Trimmed(sys.stdout)))
 
 
 def plain_table(*columns: str, right: Sequence[int] = ()) -> Table:
     """Make a table without lines; columns whose number is in `right` are for figures."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for number, name in enumerate(columns):
-        table.add_column(name, justify="right" if number in right else "left", no_wrap=number in right)
+        figures = number in right
+        table.add_column(name, justify="right" if figures else "left", no_wrap=figures, overflow="fold")
     return table
 
 
@@ -38,6 +58,12 @@ def seconds(value: float) -> str:
     if value >= 1:
         return f"{value:.3f} s"
     return f"{value * 1e3:.3f} ms" if value >= 1e-3 else f"{value * 1e6:.2f} us"
+
+
+def label(name: str) -> str:
+    """Shorten image:, elf: and trace: operands to the file's own name."""
+    kind, colon, rest = name.partition(":")
+    return f"{kind}:{rest.rpartition('/')[2]}" if colon else name
 
 
 def rate(bytes_per_second: float) -> str:
@@ -53,7 +79,7 @@ def show_heading(out: Console, runs: Mapping[str, Run]) -> None:
     for which, run in runs.items():
         table.add_row(
             which,
-            escape(run.case),
+            escape(label(run.case)),
             run.core,
             size_text(run.image_bytes) if run.image_bytes else "-",
             f"[{_GOOD if run.outcome == 'completed' else _BAD}]{run.outcome}[/]",
@@ -61,6 +87,9 @@ def show_heading(out: Console, runs: Mapping[str, Run]) -> None:
             seconds(run.seconds),
         )
     out.print(table)
+    for run in {run.core: run for run in runs.values()}.values():
+        fitted = f", fitted to a published time: {', '.join(run.calibrated)}" if run.calibrated else ""
+        out.print(f"[{_QUIET}]{escape(run.config.title)}{fitted}; times are modelled[/]")
 
 
 def _copy_words(run: Run) -> str:
@@ -94,11 +123,15 @@ def show_stacks(out: Console, a: Run, b: Run) -> None:
         of_a, of_b = a.cycle_stack[leaf], b.cycle_stack[leaf]
         if of_a or of_b:
             table.add_row(
-                leaf, f"{of_a:,}", _part(of_a, a.cycles), f"{of_b:,}", _part(of_b, b.cycles), f"{of_a - of_b:+,}"
+                leaf, f"{of_a:,}", _part(of_a, a.cycles), f"{of_b:,}", _part(of_b, b.cycles), _signed(of_a - of_b)
             )
-    table.add_row("cycles", f"{a.cycles:,}", "", f"{b.cycles:,}", "", f"{a.cycles - b.cycles:+,}", style="bold")
+    table.add_row("cycles", f"{a.cycles:,}", "", f"{b.cycles:,}", "", _signed(a.cycles - b.cycles), style="bold")
     out.print()
     out.print(table)
+
+
+def _signed(cycles: int) -> str:
+    return f"{cycles:+,}" if cycles else "0"
 
 
 def _part(cycles: int, total: int) -> str:
@@ -107,13 +140,15 @@ def _part(cycles: int, total: int) -> str:
 
 def show_contributions(out: Console, a: Run, b: Run, found: Sequence[Contribution]) -> None:
     """Show what each mechanism has to do with the difference."""
+    difference = a.cycles - b.cycles
+    out.print()
+    if not found:
+        out.print(f"[bold]Nothing to decompose:[/] the difference is {_signed(difference)} of {a.cycles:,} cycles")
+        return
     table = plain_table("mechanism", "cycles", "share", right=(1, 2))
     for one in found:
-        table.add_row(one.mechanism, f"{one.cycles:+,}", "-" if one.share is None else f"{100 * one.share:.1f}%")
-    out.print()
-    out.print(
-        f"[bold]Where the difference of {a.cycles - b.cycles:+,} cycles comes from[/] (Shapley values, exact sum)"
-    )
+        table.add_row(one.mechanism, _signed(one.cycles), "-" if one.share is None else f"{100 * one.share:.1f}%")
+    out.print(f"[bold]Where the difference of {_signed(difference)} cycles comes from[/] (Shapley values, exact sum)")
     out.print(table)
 
 
@@ -126,8 +161,8 @@ def show_fixes(out: Console, found: Sequence[Fix]) -> None:
     out.print("[bold]What would change it[/] (each one simulated)")
     for fix in found:
         out.print(Padding(escape(fix.sentence), (0, 0, 0, 2)))
-        settings = " ".join(f"--set b.{key}={_value(value)}" for key, value in fix.set.items())
-        out.print(Padding(f"[{_QUIET}]{escape(settings)}[/]", (0, 0, 0, 6)))
+        settings = ", ".join(f"{key}={_value(value)}" for key, value in fix.set.items())
+        out.print(Padding(f"[{_QUIET}]--set: {escape(settings)}[/]", (0, 0, 0, 6)))
 
 
 def _value(value: Any) -> str:
@@ -173,8 +208,6 @@ def _facts(run: Run) -> list[tuple[str, str]]:
     if run.entry:
         facts.append(("new kernel", f"entered at EL{run.entry['el']}, pc {run.entry['pc']}, x0 {run.entry['x0']}"))
     facts.append(("image", _image_words(run)))
-    if run.calibrated:
-        facts.append(("calibrated", f"{', '.join(run.calibrated)} of {run.core} were fitted to a published time"))
     facts.append(("host", f"{run.host['seconds']:.2f} s ({run.host['emulate_seconds']:.2f} s emulating)"))
     return facts
 

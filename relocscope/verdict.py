@@ -56,7 +56,7 @@ def translated_elsewhere(run: Run) -> list[InForce]:
     """Return the regimes of other levels with translation on while this run copied with it off."""
     if run.site is None or run.trace.epochs[run.site.epoch]["stage1"]:
         return []
-    return [state for state in elsewhere(run.trace, run.site.first) if run.trace.epochs[state.epoch]["stage1"]]
+    return [state for state in elsewhere(run.trace, run.site) if run.trace.epochs[state.epoch]["stage1"]]
 
 
 def limit(run: Run) -> str:

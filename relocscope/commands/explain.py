@@ -19,12 +19,12 @@ def explain(
     """
     from relocscope import render
     from relocscope.comparison import FOUNDING_QUESTION, Comparison, sides
-    from relocscope.contributions import contributions
+    from relocscope.contributions import Contribution, contributions
     from relocscope.evidence import evidence
     from relocscope.fixes import fixes
     from relocscope.progress import Progress
     from relocscope.runs import run_operand
-    from relocscope.verdict import judge
+    from relocscope.verdict import SAME_WITHIN, judge
 
     if a is not None and b is None:
         a, b = FOUNDING_QUESTION[0], a
@@ -39,8 +39,10 @@ def explain(
         render.show_evidence(out, facts)
         render.show_stacks(out, of_a, of_b)
         out.file.flush()
-    with Progress("replaying with mechanisms switched off") as progress:
-        parts = contributions(of_a, of_b, progress.step)
+    parts: list[Contribution] = []
+    if json_path or abs(of_a.cycles - of_b.cycles) > SAME_WITHIN * of_a.cycles:
+        with Progress("replaying with mechanisms switched off") as progress:
+            parts = contributions(of_a, of_b, progress.step)
     if out:
         render.show_contributions(out, of_a, of_b, parts)
         out.file.flush()

@@ -32,6 +32,7 @@ def import_(image: Path, directory: Path | None, json_path: str | None) -> None:
         "schema": "relocscope/import/1",
         "path": str(kernel.path),
         "format": kernel.format,
+        "version": kernel.version,
         "page_bytes": kernel.page_bytes,
         "protocol": None if kernel.relocate.protocol is None else kernel.relocate.protocol.value,
         "kimage_offsets": dict(kernel.relocate.kimage_offsets),
@@ -53,7 +54,8 @@ def _show(result: dict[str, object]) -> None:
     from relocscope import render
 
     out = render.console()
-    out.print(f"{result['path']}: {result['format']}, {result['page_bytes']}-byte pages", markup=False)
+    version = result["version"] or "of unknown version"
+    out.print(f"{result['path']}: {result['format']}, Linux {version}, {result['page_bytes']}-byte pages", markup=False)
     table = render.plain_table("routine", "offset", "bytes", "found by", right=(1, 2))
     for row in result["found"]:  # type: ignore[attr-defined]
         table.add_row(escape(row["what"]), row["offset"], str(row["size"]), escape(row["how"]))

@@ -1,0 +1,198 @@
+import random
+from dataclasses import replace
+from typing import Any
+
+import fakes
+import numpy as np
+import pytest
+from synthetic import SCTLR_ON, copy_trace, epoch_row
+
+from relocscope.comparison import compare, speedup
+from relocscope.evidence import evidence
+from relocscope.runs import Run, measure
+from relocscope.verdict import judge, limit
+from traces.schema import MARK, Mark, MemoryType
+from traces.trace import Trace
+
+pytestmark = pytest.mark.usefixtures("fake_model")
+
+EL1_ON, EL1_OFF = epoch_row(el=1, on=True), epoch_row(el=1, on=False)
+META = {"boot": "nvhe", "outcome": "completed", "image_ok": True, "entry": {"el": 2, "pc": 0, "mmu": False}}
+
+
+def led_into(trace: Trace, *before: np.void) -> Trace:
+    """The same run with two executions under each earlier epoch, so that those epochs were really in force."""
+    count = len(before)
+    marks = np.zeros(count + 1, MARK)
+    for number in range(count + 1):
+        marks[number]["at"], marks[number]["kind"], marks[number]["a"] = 2 * number, Mark.EPOCH, number
+    epochs = np.concatenate([np.array(list(before), trace.epochs.dtype), trace.epochs]) if count else trace.epochs
+    table = trace.translations.copy()
+    table["epoch"] += count
+    extra = []
+    for number, row in enumerate(before):
+        if row["stage1"]:
+            pages = copy_trace(pages=1, on=True).translations.copy()
+            pages["epoch"] = number
+            extra.append(pages)
+    table = np.concatenate([*extra, table])
+    return replace(trace, epochs=epochs, marks=marks, translations=table)
+
+
+def timed(trace: Trace, name: str = "x", **meta: Any) -> Run:
+    return measure(replace(trace, meta={**META, **meta}), fakes.CORE, name=name, initial="cold")
+
+
+def off(**options: Any) -> Trace:
+    return led_into(copy_trace(pages=1, el=2, on=False, **options), EL1_OFF)
+
+
+def outside(**options: Any) -> Trace:
+    """The founding trace: EL1 translates, then EL2 copies with everything off."""
+    return led_into(copy_trace(pages=1, el=2, on=False, **options), EL1_ON)
+
+
+def on(memory_type: MemoryType = MemoryType.NORMAL_WB, **options: Any) -> Trace:
+    return copy_trace(pages=1, el=1, on=True, memory_type=memory_type, **options)
+
+
+def with_sctlr(trace: Trace, sctlr: int) -> Trace:
+    epochs = trace.epochs.copy()
+    epochs["sctlr"] = sctlr
+    epochs["stage1"], epochs["dcache"], epochs["icache"] = sctlr & 1, sctlr >> 2 & 1, sctlr >> 12 & 1
+    return replace(trace, epochs=epochs)
+
+
+LIMITS = [
+    (off(), "mmu-off"),
+    (outside(), "copy-outside-translated-regime"),
+    (on(MemoryType.DEVICE_NGNRNE), "data-device"),
+    (on(MemoryType.NORMAL_NC), "data-noncacheable"),
+    (with_sctlr(on(MemoryType.NORMAL_NC), SCTLR_ON & ~4), "dcache-off"),
+    (on(), "instructions"),
+]
+
+
+@pytest.mark.parametrize(("trace", "cause"), LIMITS, ids=[cause for _, cause in LIMITS])
+def test_what_holds_a_run_back_comes_from_its_regime_and_types(trace: Trace, cause: str):
+    assert limit(timed(trace)) == cause
+
+
+def test_the_founding_question():
+    a, b = timed(off()), timed(outside())
+    verdict = judge(a, b)
+    assert verdict.cause == "copy-outside-translated-regime"
+    assert speedup(a, b) == pytest.approx(1.0, abs=0.02)
+    for words in ("no faster", "EL2 with SCTLR_EL2.M=C=I=0", "EL1&0 regime only (SCTLR_EL1.M=C=I=1)", "Device-nGnRnE"):
+        assert words in verdict.sentence
+    facts = " ".join(fact["fact"] for fact in evidence(a, b))
+    assert "SCTLR_EL2 = 0x30c50830 (M=0 C=0 I=0 A=0 WXN=0)" in facts
+    assert "100% Device-nGnRnE" in facts
+
+
+def test_an_el1_regime_that_el2_switched_off_later_is_no_reason():
+    """RFC v1 with an `msr sctlr_el1` at EL2 before the loop: what EL1 then holds is not known to be on."""
+    trace = outside()
+    insns = trace.insns.copy()
+    insns["word"][1] = 0xD5181000
+    assert limit(timed(replace(trace, insns=insns))) == "mmu-off"
+
+
+CAUSES = [
+    (off(), on(), "mmu-and-dcache-on"),
+    (off(), off(), "no-difference"),
+    (on(), on(), "no-difference"),
+    (on(), outside(), "copy-outside-translated-regime"),
+    (on(), off(), "mmu-off"),
+    (off(), on(MemoryType.DEVICE_NGNRNE), "data-device"),
+    (off(), on(MemoryType.NORMAL_NC), "data-noncacheable"),
+    (off(), with_sctlr(on(MemoryType.NORMAL_NC), SCTLR_ON & ~4), "dcache-off"),
+    (on(), copy_trace(pages=2, el=1, on=True), "instructions"),
+]
+
+
+@pytest.mark.parametrize(("a", "b", "cause"), CAUSES, ids=[f"{i}-{c[2]}" for i, c in enumerate(CAUSES)])
+def test_causes(a: Trace, b: Trace, cause: str):
+    assert judge(timed(a), timed(b)).cause == cause
+
+
+def test_only_the_icache_differs(monkeypatch: pytest.MonkeyPatch):
+    fast = with_sctlr(off(), 0x30C5_0830 | 1 << 12)
+    epochs = fast.epochs.copy()
+    epochs["flat_fetch_type"] = MemoryType.NORMAL_WT
+    monkeypatch.setattr(fakes, "UNCACHED_FETCH_CYCLES", 500)
+    verdict = judge(timed(off()), timed(replace(fast, epochs=epochs)))
+    assert verdict.cause == "fetch-uncached"
+    assert "times as fast" in verdict.sentence
+
+
+def test_runs_that_do_not_arrive_are_the_verdict():
+    fault = {
+        "el": 2,
+        "ec": 0x21,
+        "iss": 0xF,
+        "esr": 0x8600000F,
+        "far": 0x1000,
+        "elr": 0x1000,
+        "reason": "abort",
+        "where": "",
+    }
+    stuck = timed(outside(), outcome="hang", fault=fault, entry=None)
+    verdict = judge(timed(off()), stuck)
+    assert verdict.cause == "hang"
+    assert "bit 54" in verdict.sentence
+    assert stuck.hazards[0]["id"] == "xn-at-el2"
+    assert judge(timed(off()), timed(outside(), outcome="fault", fault=None, entry=None)).cause == "fault"
+    assert judge(stuck, timed(on())).cause == "hang"
+
+
+def test_a_data_abort_at_el2_is_not_taken_for_xn():
+    fault = {
+        "el": 2,
+        "ec": 0x25,
+        "iss": 0xF,
+        "esr": 0x9600000F,
+        "far": 0x1000,
+        "elr": 0x1000,
+        "reason": "abort",
+        "where": "",
+    }
+    assert "xn-at-el2" not in [h["id"] for h in timed(outside(), outcome="hang", fault=fault).hazards]
+
+
+def test_nothing_copied():
+    trace = off()
+    nothing = replace(trace, ranges=trace.ranges[:0])
+    assert judge(timed(trace), timed(nothing)).cause == "no-copy"
+    assert judge(timed(nothing), timed(nothing)).cause == "no-copy"
+    assert timed(nothing).copy is None
+
+
+def test_names_and_labels_have_no_part_in_the_verdict():
+    """Any label on any run, in the case, the routine, the symbols and the boot word: cause and parts stay the same."""
+    names = ["v4.19-nvhe", "rfc-v1-nvhe", "rfc-v2-el1", "v5.17-vhe", "kdump", "mmu-off", "x"]
+    shuffle = random.Random(5)
+    for a, b, cause in CAUSES:
+        plain = judge(timed(a), timed(b))
+        for _ in range(3):
+            labels = [shuffle.choice(names) for _ in range(6)]
+            routine = {"name": labels[2], "sha256": labels[3], "source": labels[4]}
+            boot, symbols = shuffle.choice(["el1", "nvhe", "vhe"]), {labels[5]: 0x4000_0000}
+            pair = [
+                timed(trace, label, routine=routine, symbols=symbols, boot=boot)
+                for trace, label in ((a, labels[0]), (b, labels[1]))
+            ]
+            assert judge(*pair) == plain
+            assert plain.cause == cause
+
+
+def test_parts_sum_to_the_difference_and_have_the_seven_names():
+    comparison = compare(timed(off()), timed(on()))
+    assert sum(one.cycles for one in comparison.contributions) == comparison.a.cycles - comparison.b.cycles
+    assert {one.mechanism for one in comparison.contributions} == {
+        "fetch", "memory_type", "hierarchy", "translation", "maintenance", "dram", "instructions",
+    }  # fmt: skip
+    assert comparison.contributions[0].mechanism == "memory_type"
+    assert sum(one.share or 0 for one in comparison.contributions) == pytest.approx(1)
+    same = compare(timed(off()), timed(off()))
+    assert all(one.cycles == 0 and one.share is None for one in same.contributions)
