@@ -32,7 +32,8 @@ _TOP_KEYS = ("name", "title", "base", "calibrated")
 
 def core_names() -> tuple[str, ...]:
     """Names of the machines that ship with the project."""
-    return CORE_NAMES
+    shipped = {entry.name for entry in (files("caches") / "presets").iterdir()}
+    return tuple(name for name in CORE_NAMES if f"{name}.toml" in shipped)
 
 
 @cache
@@ -63,7 +64,7 @@ def _parse(text: str, where: str) -> dict[str, Any]:
 def _preset(name: str) -> dict[str, Any]:
     directory = files("caches") / "presets"
     if not name or "/" in name or name.startswith(".") or not (directory / f"{name}.toml").is_file():
-        raise InputError(f"core {name!r}: no such preset; known: {', '.join(CORE_NAMES)}")
+        raise InputError(f"core {name!r}: no such preset; known: {', '.join(core_names())}")
     return _parse((directory / f"{name}.toml").read_text(encoding="utf-8"), f"{name}.toml")
 
 
