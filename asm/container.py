@@ -7,9 +7,9 @@ import stat
 import struct
 import subprocess
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from traces.errors import InputError
 
@@ -27,6 +27,8 @@ _ZBOOT_MAGIC = b"zimg"
 _ZBOOT_HEADER = struct.Struct("<4s4sIIII32s")  # drivers/firmware/efi/libstub/zboot-header.S, as a layout
 _PAGE_BYTES = {0: 0, 1: 4096, 2: 16384, 3: 65536}
 _DECOMPRESS_SECONDS = 60
+_PIECE_BYTES = 1 << 20
+_LZMA_MEMORY_BYTES = 256 << 20
 _COMMANDS = {"zstd": ["zstd", "-dc"], "zstd22": ["zstd", "-dc"], "lz4": ["lz4", "-dc"], "lzo": ["lzop", "-dc"]}
 
 Buffer = bytes | mmap.mmap
@@ -51,7 +53,7 @@ def open_kernel(path: Path) -> Container:
     if data[:4] == _ELF_MAGIC:
         return Container(path, "ELF", data, 0)
     if data[:2] == _GZIP_MAGIC:
-        return _image(path, "gzip", _gunzip(path, data[:LARGEST_IMAGE_BYTES]))
+        return _image(path, "gzip", _gunzip(path, memoryview(data)))
     if data[4:8] == _ZBOOT_MAGIC:
         kind, unpacked = _zboot(path, data)
         return _image(path, f"EFI zboot ({kind})", unpacked)
@@ -94,26 +96,36 @@ def _image(path: Path, kind: str, data: Buffer) -> Container:
 # ---- Compression ----------------------------------------------------------------------------------
 
 
-def _gunzip(path: Path, packed: bytes) -> bytes:
-    unpacker = zlib.decompressobj(wbits=31)
-    return _bounded(path, "gzip", lambda: unpacker.decompress(packed, LARGEST_IMAGE_BYTES + 1), lambda: unpacker.eof)
+def _gunzip(path: Path, packed: memoryview) -> bytes:
+    return _unpack(path, "gzip", zlib.decompressobj(wbits=31), packed)
 
 
-def _unlzma(path: Path, packed: bytes) -> bytes:
-    unpacker = lzma.LZMADecompressor(memlimit=256 << 20)
-    return _bounded(path, "lzma", lambda: unpacker.decompress(packed, LARGEST_IMAGE_BYTES + 1), lambda: unpacker.eof)
+def _unlzma(path: Path, packed: memoryview) -> bytes:
+    return _unpack(path, "lzma", lzma.LZMADecompressor(memlimit=_LZMA_MEMORY_BYTES), packed)
 
 
-def _bounded(path: Path, kind: str, unpack: Callable[[], bytes], complete: Callable[[], bool]) -> bytes:
-    try:
-        data = unpack()
-    except (zlib.error, lzma.LZMAError, EOFError, MemoryError) as problem:
-        raise InputError(f"{path}: damaged {kind} data: {problem}") from None
-    if len(data) > LARGEST_IMAGE_BYTES:
-        raise InputError(f"{path}: {kind} data unpacks to more than {LARGEST_IMAGE_BYTES} bytes")
-    if not complete():
-        raise InputError(f"{path}: truncated {kind} data")
-    return data
+class _Unpacker(Protocol):
+    """What zlib's and lzma's decompressors have in common."""
+
+    @property
+    def eof(self) -> bool: ...
+
+    def decompress(self, data: memoryview, max_length: int, /) -> bytes: ...
+
+
+def _unpack(path: Path, kind: str, unpacker: _Unpacker, packed: memoryview) -> bytes:
+    """Decompress piece by piece, so that neither a bomb nor a long tail is ever held whole."""
+    data = bytearray()
+    for start in range(0, len(packed), _PIECE_BYTES):
+        try:
+            data += unpacker.decompress(packed[start : start + _PIECE_BYTES], LARGEST_IMAGE_BYTES + 1 - len(data))
+        except (zlib.error, lzma.LZMAError, EOFError, MemoryError) as problem:
+            raise InputError(f"{path}: damaged {kind} data: {problem}") from None
+        if len(data) > LARGEST_IMAGE_BYTES:
+            raise InputError(f"{path}: {kind} data unpacks to more than {LARGEST_IMAGE_BYTES} bytes")
+        if unpacker.eof:
+            return bytes(data)
+    raise InputError(f"{path}: truncated {kind} data")
 
 
 def _zboot(path: Path, data: Buffer) -> tuple[str, bytes]:
@@ -123,7 +135,7 @@ def _zboot(path: Path, data: Buffer) -> tuple[str, bytes]:
     if offset + size > len(data) or not size:
         raise InputError(f"{path}: EFI zboot payload {offset:#x}+{size:#x} is not inside the file's {len(data)} bytes")
     kind = name.partition(b"\0")[0].decode("ascii", "replace")
-    packed = data[offset : offset + size]
+    packed = memoryview(data)[offset : offset + size]
     if kind == "gzip":
         return kind, _gunzip(path, packed)
     if kind in ("lzma", "xz", "xzkern"):
@@ -133,7 +145,7 @@ def _zboot(path: Path, data: Buffer) -> tuple[str, bytes]:
     raise InputError(f"{path}: EFI zboot compression {kind!r} is not supported")
 
 
-def _by_command(path: Path, kind: str, packed: bytes) -> bytes:
+def _by_command(path: Path, kind: str, packed: memoryview) -> bytes:
     """Unpack with a command of the system: Python 3.11 has no zstd or lz4 of its own."""
     command = _COMMANDS[kind]
     if shutil.which(command[0]) is None:

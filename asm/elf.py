@@ -78,8 +78,7 @@ class Elf:
         self._sections = self._read_sections()
 
     def _read_sections(self) -> NDArray[Any]:
-        header = _HEADER.unpack_from(self._data)
-        offset, entry_bytes, count = header[8], header[13], header[14]
+        *_, offset, _, _, _, _, entry_bytes, count, _ = _HEADER.unpack_from(self._data)
         if not offset or not count:
             raise InputError(f"{self._path}: ELF file without section headers")
         if entry_bytes != _SECTION.itemsize:
@@ -101,11 +100,11 @@ class Elf:
             return None
         return offset, end
 
-    def executable(self) -> Iterator[tuple[int, int]]:
-        """Yield (offset, end) of every section of code."""
+    def executable(self) -> Iterator[tuple[int, int, int]]:
+        """Yield (offset, end, address) of every section of code."""
         for number in np.flatnonzero(self._sections["flags"] & _EXECUTABLE):
             if found := self._section_bytes(int(number)):
-                yield found
+                yield (*found, int(self._sections[number]["va"]))
 
     def has_symbols(self) -> bool:
         """Say whether there is a symbol table."""

@@ -15,6 +15,7 @@ from asm.insn import bit, bits, signed
 from traces.schema import Access, InsnClass, InsnFlag
 
 _CHUNK_BYTES = 16 << 20
+_MOST_SITES = 64
 
 # The list walk: ldr x16, [x14], #8 (every version since 4.8), and behind it tbz w16, #2 (IND_DONE), backward.
 _LIST_LOAD = 0xF840_85D0
@@ -45,6 +46,13 @@ class Code:
     data: Buffer
     start: int
     end: int
+    va: int = 0
+    """Address of `start`, as far as alignment goes: an Image's is its offset, a section's is its own."""
+
+    def slot(self, at: int) -> tuple[int, int]:
+        """Return the vector table that an offset would belong to, and which of its slots."""
+        into = (at - self.start + self.va) % _VECTOR_TABLE_BYTES
+        return at - into, into // _SLOT_BYTES
 
     def words(self, at: int, count: int) -> tuple[int, ...]:
         """Return up to `count` words from file offset `at`."""
@@ -56,15 +64,22 @@ class Code:
         start, end = max(start, self.start), min(end, self.end)
         return decode(self.data[start:end], start) if end > start else []
 
-    def find(self, sequence: tuple[int, ...]) -> Iterator[int]:
-        """Yield the offsets of a sequence of words."""
+    def find(self, *sequence: int) -> Iterator[int]:
+        """Yield the offsets of a sequence of words; only the first few dozen, of which a kernel has one or two."""
+        left = _MOST_SITES
         for start in range(self.start, self.end, _CHUNK_BYTES):
-            size = min(_CHUNK_BYTES, self.end - start) & ~3
+            # A sequence may begin in one chunk and end in the next.
+            size = min(_CHUNK_BYTES + (len(sequence) - 1) * WORD_BYTES, self.end - start) & ~3
             words = np.frombuffer(self.data, "<u4", size // WORD_BYTES, start)
-            for row in np.flatnonzero(words == sequence[0]):
-                at = start + int(row) * WORD_BYTES
-                if self.words(at, len(sequence)) == sequence:
-                    yield at
+            count = len(words) - len(sequence) + 1
+            if count < 1:
+                return
+            hits = words[:count] == sequence[0]
+            for place, word in enumerate(sequence[1:], start=1):
+                hits &= words[place : place + count] == word
+            rows = np.flatnonzero(hits)[:left]
+            yield from (start + int(row) * WORD_BYTES for row in rows)
+            left -= len(rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +99,9 @@ class RelocateSite:
 def find_relocate(code: Code, start: int | None = None) -> RelocateSite | None:
     """Find the relocation routine, at `start` where a symbol said so."""
     if start is not None:
-        sites = list(Code(code.data, start, min(code.end, start + _LONGEST_ROUTINE)).find((_LIST_LOAD,)))
+        sites = list(Code(code.data, start, min(code.end, start + _LONGEST_ROUTINE)).find(_LIST_LOAD))
     else:
-        sites = list(code.find((_LIST_LOAD,)))
+        sites = list(code.find(_LIST_LOAD))
     for at in sites:
         if site := _relocate_at(code, at, start):
             return site
@@ -187,7 +202,7 @@ def _ttbr1_source(insns: list[Insn], row: int) -> int | None:
 
 def find_soft_restart(code: Code) -> tuple[int, int] | None:
     """Find (start, end) of __cpu_soft_restart."""
-    for at in code.find(_SOFT_RESTART):
+    for at in code.find(*_SOFT_RESTART):
         tail = code.insns(at + 3 * WORD_BYTES, at + 8 * WORD_BYTES)
         if len(tail) == 5 and tail[-1].cls is InsnClass.BRANCH_INDIRECT and _moves_down(tail[:4]):
             start = _start_of_soft_restart(code, at)
@@ -229,9 +244,10 @@ def _start_of_soft_restart(code: Code, branch: int) -> int:
 
 def find_hyp_stub(code: Code) -> tuple[int, int] | None:
     """Find (start, end) of __hyp_stub_vectors: a table of branches whose hvc slot leads to a handler behind it."""
-    for at in code.find(_RESTART_AT_EL2):
-        for table in (at & ~0x7FF, (at & ~0x7FF) - 0x800):
-            if table + _VECTOR_TABLE_BYTES > at or table < code.start:
+    for at in code.find(*_RESTART_AT_EL2):
+        block, _ = code.slot(at)
+        for table in (block - _VECTOR_TABLE_BYTES, block - 2 * _VECTOR_TABLE_BYTES):
+            if table < code.start:
                 continue
             targets = _slot_targets(code, table)
             handler = targets[_SYNC_FROM_LOWER_EL] if len(targets) == 16 else None
@@ -242,9 +258,9 @@ def find_hyp_stub(code: Code) -> tuple[int, int] | None:
 
 def find_kexec_vectors(code: Code) -> tuple[int, int] | None:
     """Find (start, end) of trans_pgd_stub_vectors: the handler lies in its slot, all others branch near themselves."""
-    for at in code.find(_RESTART_AT_EL2):
-        table = at & ~0x7FF
-        if at - table >> 7 != _SYNC_FROM_LOWER_EL or table < code.start or table + _VECTOR_TABLE_BYTES > code.end:
+    for at in code.find(*_RESTART_AT_EL2):
+        table, slot = code.slot(at)
+        if slot != _SYNC_FROM_LOWER_EL or table < code.start or table + _VECTOR_TABLE_BYTES > code.end:
             continue
         targets = _slot_targets(code, table)
         others = targets[:_SYNC_FROM_LOWER_EL] + targets[_SYNC_FROM_LOWER_EL + 1 :]
