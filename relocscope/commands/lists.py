@@ -91,11 +91,18 @@ def mechanisms(json_path: str | None) -> None:
 
 
 def _show(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    from rich.markup import escape
-
+    """Show one line a row, whatever the width where it is piped."""
     from relocscope import render
 
-    table = render.plain_table(*columns)
-    for row in rows:
-        table.add_row(*map(escape, row))
-    render.console().print(table)
+    out = render.console()
+    if out.is_terminal:
+        from rich.markup import escape
+
+        table = render.plain_table(*columns)
+        for row in rows:
+            table.add_row(*map(escape, row))
+        out.print(table)
+        return
+    widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+    for row in (columns, *rows):
+        click.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
