@@ -54,8 +54,6 @@ class Place:
     end: int
     size: int
     """As the symbol says; 0 where it does not."""
-    section: int
-    in_section: int
 
 
 class Elf:
@@ -153,15 +151,20 @@ class Elf:
         offset, end = content
         if not 0 <= in_section < end - offset:
             return None
-        return Place(offset + in_section, end, int(symbol["size"]), number, in_section)
+        return Place(offset + in_section, end, int(symbol["size"]))
 
-    def relocations(self, section: int, start: int, end: int) -> int:
-        """Count relocations that would change bytes [start, end) of a section: such code is not ready to run."""
-        count = 0
+    def needs_linking(self, start: int, end: int) -> bool:
+        """Say whether relocations would still change file bytes [start, end): such code is not ready to run."""
+        if not self.relocatable:
+            return False
         for number in np.flatnonzero(self._sections["type"] == _RELA):
             table = self._sections[number]
-            if self.relocatable and int(table["info"]) == section:
-                size = int(table["size"])
-                entries = self._table(int(table["offset"]), size - size % 24, _RELOCATION, "relocations")
-                count += int(((entries["offset"] >= start) & (entries["offset"] < end)).sum())
-        return count
+            patched = self._section_bytes(int(table["info"]))
+            if patched is None or patched[0] >= end or patched[1] <= start:
+                continue
+            size = int(table["size"])
+            entries = self._table(int(table["offset"]), size - size % _RELOCATION.itemsize, _RELOCATION, "relocations")
+            first, last = max(0, start - patched[0]), end - patched[0]
+            if ((entries["offset"] >= first) & (entries["offset"] < last)).any():
+                return True
+        return False

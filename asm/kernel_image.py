@@ -30,6 +30,9 @@ _SOFT_RESTART_NAMES = ("cpu_soft_restart", "__cpu_soft_restart")
 _HYP_STUB_NAMES = ("__hyp_stub_vectors",)
 _KEXEC_VECTORS_NAMES = ("trans_pgd_stub_vectors",)
 
+_RUNS_WITHIN = 0x840
+"""Bytes of a routine that a relocation runs: of the hyp-stub its table and the calls; the move to VHE lies behind."""
+
 _KIMAGE_FIELDS = ("head", "start", "dtb", "el2_vectors", "ttbr1", "zero_page", "phys_offset")
 
 
@@ -112,7 +115,7 @@ def import_symbol(path: Path | str, symbol: str) -> Routine:
     size = end - place.offset
     if size % 4 or not 0 < size <= LARGEST_BYTES:
         raise InputError(f"{path}: symbol {symbol!r} has {size} bytes; code for one page is 4 to {LARGEST_BYTES}")
-    if elf.relocations(place.section, place.in_section, place.in_section + size):
+    if elf.needs_linking(place.offset, end):
         raise InputError(f"{path}: symbol {symbol!r} has relocations to be applied; link it first")
     return _routine(f"{path.name}@{symbol}", data[place.offset : end], path, place.offset, symbol)
 
@@ -202,6 +205,10 @@ class _Search:
         said = self.container.page_bytes
         if said and said != site.page_bytes:
             raise InputError(f"{path}: page size {said} in the Image header, {site.page_bytes} in the routine's masks")
+        if self._needs_linking(site.start, site.end):
+            raise InputError(
+                f"{path}: relocation routine at {site.start:#x} has relocations to be applied; link it first"
+            )
         code = Code(self.container.data, site.start, site.end)
         if len(self._cut(site.start, site.end)) > LARGEST_BYTES:
             raise InputError(f"{path}: relocation routine of {site.end - site.start} bytes does not fit a page")
@@ -228,6 +235,9 @@ class _Search:
         """Find one of the smaller routines, or note that it is missing and what was looked for."""
         wanted = _WANTED[what]
         for how, start, end in self._places(wanted):
+            if self._needs_linking(start, min(end, start + _RUNS_WITHIN)):
+                self.missing.append(Missing(what, f"{how}: found at {start:#x}, but it has relocations to be applied"))
+                return None
             self.note(what, how, start, end)
             name = f"{self.container.path.name}:{what.replace('_', '-')}"
             return _routine(name, self._cut(start, end), self.container.path, start, wanted.names[0])
@@ -247,6 +257,9 @@ class _Search:
                 return [(f"kallsyms {name}", *place)]
         return []
 
+    def _needs_linking(self, start: int, end: int) -> bool:
+        return self._elf is not None and self._elf.needs_linking(start, end)
+
     def _cut(self, start: int, end: int) -> bytes:
         return bytes(self.container.data[start:end])
 
@@ -258,13 +271,8 @@ class _Search:
     def _by_symbol(self, names: tuple[str, ...]) -> list[tuple[str, Code, int]]:
         if self._elf is None:
             return []
-        places = [(name, self._elf.find(name)) for name in names]
-        ready = [
-            (name, place)
-            for name, place in places
-            if place and not self._elf.relocations(place.section, place.in_section, place.in_section + 4)
-        ]
-        return [(name, Code(self.container.data, place.offset, place.end), place.offset) for name, place in ready]
+        places = [(name, place) for name in names if (place := self._elf.find(name))]
+        return [(name, Code(self.container.data, place.offset, place.end), place.offset) for name, place in places]
 
     def _by_kallsyms(self, names: tuple[str, ...]) -> list[tuple[str, Code, int]]:
         if self._elf is not None:

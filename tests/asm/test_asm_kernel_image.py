@@ -233,6 +233,23 @@ def test_one_symbol_of_an_elf_file(tmp_path: Path) -> None:
         import_symbol(written(tmp_path, elf(code, {"copy": (0, 3)})), "copy")
 
 
+def test_object_files_that_need_linking(tmp_path: Path) -> None:
+    layout = image()
+    symbols = {name: (layout.offsets[of], size) for name, (of, size) in SYMBOLS.items()}
+
+    def object_file(relocation_at: int) -> bytes:
+        return elf(layout.data, symbols, relocatable=True, relocation_at=relocation_at)
+
+    assert "relocation routine at 0x840 has relocations to be applied" in refusal(tmp_path, object_file(0x900))
+    kernel = imported(tmp_path, object_file(layout.offsets["soft-restart-v5.17"] + 4))
+    assert kernel.soft_restart is None
+    assert [(missing.what, "has relocations" in missing.looked_for) for missing in kernel.missing] == [
+        ("soft_restart", True)
+    ]
+    behind = imported(tmp_path, object_file(layout.offsets["hyp-stub-v5.17"] + 0x900))  # of the move to VHE
+    assert behind.missing == ()
+
+
 # ---- Refusals -------------------------------------------------------------------------------------
 
 

@@ -77,7 +77,7 @@ def test_everything_is_found(name: str) -> None:
     assert len(found.relocate.code) < 512
 
 
-@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("name", ["5.10", "6.12"])  # some ten seconds each
 def test_kallsyms_agrees_where_it_is_installed(name: str) -> None:
     if shutil.which("kallsyms-finder") is None:
         pytest.skip("kallsyms-finder is not installed")

@@ -2,6 +2,9 @@
 
 import os
 import random
+import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
 from bare import (
@@ -26,12 +29,14 @@ from bare import (
 )
 
 from asm.decode import Insn, decode
+from asm.kernel_image import import_symbol
 from asm.routines import LARGEST_BYTES, Protocol, Routine, routine, routine_names
 from traces.errors import InputError
 from traces.schema import Access, InsnClass, InsnFlag, Maintenance
 
 RELOCATE = [name for name in routine_names() if name.startswith("relocate-")]
 SLOT_BYTES = 128
+GNU_AS = "aarch64-linux-gnu-as"
 
 
 def insns(own: Routine, start: str | None = None, end: str | None = None) -> list[Insn]:
@@ -50,6 +55,15 @@ def test_every_routine_fits_its_page_and_says_what_it_is(name: str) -> None:
         assert word in own.text.split("\n\n")[0]
     assert len(own.sha256) == 64
     assert (own.protocol is not None) == name.startswith("relocate-")
+
+
+@pytest.mark.parametrize("name", routine_names())
+def test_gnu_as_makes_the_same_bytes(name: str, tmp_path: Path) -> None:
+    if shutil.which(GNU_AS) is None:
+        pytest.skip(f"{GNU_AS} is not installed")
+    made = tmp_path / "routine.o"
+    subprocess.run([GNU_AS, "-o", made, "-"], input=routine(name).text, text=True, check=True)
+    assert import_symbol(made, next(iter(routine(name).symbols))).code == routine(name).code
 
 
 def test_unknown_names_are_refused_in_one_line() -> None:
