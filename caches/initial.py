@@ -37,7 +37,7 @@ def kernel_dirty(state: State, config: CoreConfig, ranges: Records, *, seed: int
         held = level_lines(state, row)
         if len(held) == 0:
             continue
-        sets, ways = int(state.spec["level_sets"][0, row]), int(state.spec["level_ways"][0, row])
+        sets, ways = int(state.words["level_sets"][0, row]), int(state.words["level_ways"][0, row])
         lines = _lines(draw, ranges, sets * ways * 2)
         lines = lines[~_inside(lines, ranges, _CLEANED)]
         order = np.argsort(lines % sets, kind="stable")
@@ -47,10 +47,10 @@ def kernel_dirty(state: State, config: CoreConfig, ranges: Records, *, seed: int
         at = index[fits] * ways + way[fits]
         held["tag"][at] = lines[order][fits] + 1
         held["info"][at] = np.where(draw.random(len(at)) < DIRTY_SHARE, DIRTY | OLD, 0)
-        if state.spec["level_replacement"][0, row] <= Replacement.FIFO:
+        if state.words["level_replacement"][0, row] <= Replacement.FIFO:
             held["age"][at] = np.arange(tick, tick + len(at))
         tick += len(at)
-    state.clock["tick"] = tick
+    state.words["tick"] = tick
     _drop_duplicates(state, config)
 
 

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from caches import kernels
+from caches import kernels, views
 from caches.config import CoreConfig
 from caches.initial import kernel_dirty
 from caches.mechanisms import mechanism_names
-from caches.state import COUNTER_COLUMNS, COUNTER_ROWS, LEVEL_NAMES, Ints, Pages, Result, State, Tape, fresh, level_lines, views_of, views_of_pages, views_of_result, views_of_tape
+from caches.state import COUNTER_COLUMNS, COUNTER_ROWS, LEVEL_NAMES, MACHINE_TYPE, Ints, State, fresh, level_lines
 from caches.tape import (
     blocks_of,
     epochs_of,
@@ -60,78 +60,73 @@ class Replay:
         self._state: State = fresh(config, ablate=mechanism_names(ablate), seed=seed)
         if initial == "kernel-dirty":
             kernel_dirty(self._state, config, trace.ranges, seed=seed)
-        self._pages = Pages(translations_of(trace), walk_reads_of(trace))
         asked = np.array([int(at) for at in checkpoints], np.int64)
         if len(asked) and (np.diff(asked) < 0).any():
             raise InputError("checkpoints: must be in ascending order")
-        self._blocks = blocks_of(trace)
-        self._tape = Tape(
-            ops=ops_of(trace, config),
-            blocks=self._blocks,
-            executions=np.zeros(1, np.int64),
-            values=np.zeros(1, np.int64),
-            epochs=epochs_of(trace),
-            marks=marks_of(trace),
-            checkpoints=asked,
-        )
-        self._result = Result(
-            insn_cycles=np.zeros((max(1, len(trace.insns)), len(LEAVES)), np.int64),
-            insn_count=np.zeros(max(1, len(trace.insns)), np.int64),
-            checkpoint_cycles=np.full(len(asked), -1, np.int64),
-            predictor=np.full((max(1, len(trace.insns)), 2), (-1, 0), np.int64),
-        )
-        spec = self._state.spec
-        spec["translation_mask"] = len(self._pages.translations) - 1
-        spec["mark_count"], spec["checkpoint_count"] = len(trace.marks), len(asked)
+        insns = max(1, len(trace.insns))
+        self._members: dict[str, Any] = {
+            "lines": self._state.lines,
+            "ops": ops_of(trace, config),
+            "blocks": blocks_of(trace),
+            "epochs": epochs_of(trace),
+            "marks": marks_of(trace),
+            "translations": translations_of(trace),
+            "walk_reads": walk_reads_of(trace),
+            "checkpoints": asked,
+            "checkpoint_cycles": np.full(len(asked), -1, np.int64),
+            "insn_cycles": np.zeros((insns, len(LEAVES)), np.int64),
+            "insn_count": np.zeros(insns, np.int64),
+            "predictor": np.full((insns, 2), (-1, 0), np.int64),
+        }
+        words = self._state.words
+        words["translation_mask"] = len(self._members["translations"]) - 1
+        words["mark_count"], words["checkpoint_count"] = len(trace.marks), len(asked)
         self._enter_first_epoch()
 
     def _enter_first_epoch(self) -> None:
-        clock, first = self._state.clock, self._tape.epochs[0]
-        for name in self._tape.epochs.dtype.names or ():
+        clock, first = self._state.words, self._members["epochs"][0]
+        for name in first.dtype.names or ():
             if name in (clock.dtype.names or ()):
                 clock[name] = first[name]
 
     @property
     def cycles(self) -> int:
         """Modelled cycles so far."""
-        return int(self._state.clock[0]["retire"])
+        return int(self._state.words[0]["retire"])
 
     def advance(self, stop: int | None = None) -> None:
         """Replay up to execution `stop` of the trace, or to its end."""
         end = len(self.trace.executions) if stop is None else min(stop, len(self.trace.executions))
         while self.at < end:
-            tape = self._stretch(min(end, self.at + CHUNK_EXECUTIONS))
-            done = int(
-                kernels.replay(
-                    views_of(self._state),
-                    views_of_pages(self._pages),
-                    views_of_result(self._result),
-                    views_of_tape(tape),
-                    self.at,
-                    len(tape.executions) - 1,
-                )
-            )
-            self._value += int(self._blocks[tape.executions[:done], 2].sum())
+            executions, values = self._stretch(min(end, self.at + CHUNK_EXECUTIONS))
+            members = self._members | {"executions": executions, "values": values}
+            machine = views.record(self._state.words, MACHINE_TYPE, members)
+            done = int(kernels.replay(machine, self.at, len(executions) - 1))
+            self._value += self._consumed(executions[:done])
             self.at += done
             self._drain()
             self._raise_failure()
 
-    def _stretch(self, stop: int) -> Tape:
-        """The tape from here to execution `stop`."""
+    def _consumed(self, executions: Ints) -> int:
+        """How many values these executions read."""
+        return int(self._members["blocks"][executions, 2].sum())
+
+    def _stretch(self, stop: int) -> tuple[Ints, Ints]:
+        """Executions from here to `stop`, with the one that follows (-1: none) after them, and their values."""
         source = self.trace.executions
         executions = np.full(stop - self.at + 1, -1, np.int64)
         ahead = source[self.at : stop + 1]
         executions[: len(ahead)] = ahead
-        needed = int(self._blocks[executions[:-1], 2].sum())
+        needed = self._consumed(executions[:-1])
         if self._value + needed > len(self.trace.values):
             raise InputError(f"trace: values: {len(self.trace.values)} are fewer than its executions consume")
         values = np.zeros(max(1, needed), np.int64)
         values[:needed] = self.trace.values[self._value : self._value + needed].view(np.int64)
-        return self._tape._replace(executions=executions, values=values)
+        return executions, values
 
     def _drain(self) -> None:
         """Empty the kernels' lists of lines into ordered sets."""
-        clock = self._state.clock[0]
+        clock = self._state.words[0]
         for name, lines, seen in (
             ("stale_count", clock["stale"], self._stale),
             ("lost_count", clock["lost"], self._lost),
@@ -142,7 +137,7 @@ class Replay:
                 clock[name] = 0
 
     def _raise_failure(self) -> None:
-        clock = self._state.clock[0]
+        clock = self._state.words[0]
         if clock["failure"] == kernels.FAILURE_NO_TRANSLATION:
             va = int(clock["failure_va"]) & 0xFFFF_FFFF_FFFF_FFFF
             raise InputError(f"trace: translations: no row for page {va >> 12:#x} in epoch {int(clock['epoch'])}")
@@ -151,18 +146,19 @@ class Replay:
         """What the replay has cost so far."""
         rows = len(self.trace.insns)
         dirty = _dirty_lines(self._state)
+        checkpoints = self._members["checkpoint_cycles"]
         return Outcome(
             core=self.config.name,
             frequency_hz=self.config.frequency_hz,
-            insn_cycles=self._result.insn_cycles[:rows].copy(),
-            insn_count=self._result.insn_count[:rows].copy(),
-            checkpoint_cycles=self._result.checkpoint_cycles.copy(),
+            insn_cycles=self._members["insn_cycles"][:rows].copy(),
+            insn_count=self._members["insn_count"][:rows].copy(),
+            checkpoint_cycles=np.where(checkpoints < 0, self.cycles, checkpoints),
             counters=_counters(self._state),
             dirty_lines=dirty,
             stale_lines=_addresses(self._stale),
             lost_lines=_addresses(self._lost),
             calibrated=self.config.calibrated,
-            details={"old_dirty_lines_discarded": int(self._state.clock[0]["old_discarded"])},
+            details={"old_dirty_lines_discarded": int(self._state.words[0]["old_discarded"])},
         )
 
 
@@ -182,7 +178,6 @@ def replay(
     """
     run = Replay(trace, config, ablate=ablate, initial=initial, seed=seed, checkpoints=checkpoints)
     run.advance()
-    run._result.checkpoint_cycles[run._result.checkpoint_cycles < 0] = run.cycles
     return run.outcome()
 
 
@@ -195,9 +190,9 @@ def _dirty_lines(state: State) -> NDArray[np.uint64]:
     found: list[Ints] = []
     for row in range(3):
         lines = level_lines(state, row)
-        if not state.spec["level_behind_poc"][0, row]:
+        if not state.words["level_behind_poc"][0, row]:
             found.append(lines["tag"][(lines["tag"] != 0) & ((lines["info"] & kernels.DIRTY) != 0)] - 1)
-    merge = state.clock["merge"][0]
+    merge = state.words["merge"][0]
     found.append(merge[merge[:, 0] != 0, 0] - 1)
     return _addresses(np.unique(np.concatenate(found)).tolist())
 
@@ -206,8 +201,8 @@ def _counters(state: State) -> dict[str, dict[str, int]]:
     """The counters by name; absent levels are left out."""
     named: dict[str, dict[str, int]] = {}
     for row, part in enumerate(COUNTER_ROWS):
-        if part in LEVEL_NAMES and not state.spec["level_present"][0, LEVEL_NAMES.index(part)]:
+        if part in LEVEL_NAMES and not state.words["level_present"][0, LEVEL_NAMES.index(part)]:
             continue
         columns: Any = COUNTER_COLUMNS[part]
-        named[part] = {name: int(state.clock["counters"][0, row, at]) for at, name in enumerate(columns) if name}
+        named[part] = {name: int(state.words["counters"][0, row, at]) for at, name in enumerate(columns) if name}
     return named

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from caches import views
 from caches.config import CacheLevel, CoreConfig, Inclusion, Tlb
 from caches.mechanisms import mechanisms
+from traces.schema import LEAVES
 
 Ints = NDArray[np.int64]
 Records = NDArray[Any]
@@ -71,23 +72,21 @@ _SPEC_SCALARS = (
     "device_cycles device_bytes device_reads device_writes device_load_waits device_early_cycles device_read_base "
     "device_write_base "
     "walk_entries walkers walker_base walk_l1d walk_step "
-    "streams train_lines max_stride l1_lines l2_lines degree prefetch_crosses prefetch_stores prefetch_spare "
-    "dram_cycles row_hit_saves row_conflict_adds burst_sixteenths channels interleave_lines_log2 banks row_lines_log2 "
+    "stream_count train_lines max_stride l1_lines l2_lines degree prefetch_crosses prefetch_stores prefetch_spare "
+    "dram_cycles row_hit_saves row_conflict_adds burst_sixteenths channels interleave_lines_log2 bank_count row_lines_log2 "
     "bank_busy turnaround_slots write_batch refresh_interval refresh_cycles "
-    "dc_interval dc_clean dc_dirty dc_outstanding dc_base ivac_cleans zva_bytes set_way ic_cycles tlbi_cycles dsb_cycles "
+    "dc_interval dc_clean dc_dirty dc_outstanding dc_base ivac_cleans zva_bytes set_way_cycles ic_cycles tlbi_cycles dsb_cycles "
     "dmb_cycles isb_cycles translation_mask tlb_rows mark_count checkpoint_count " + " ".join(_ON)
 )
 _LEVEL_FIELDS = (
     "present sets set_mask ways base hit_cycles interval replacement inclusion buffers buffer_base behind_poc"
 )
 _TLB_FIELDS = "base entries ways sets hit_cycles size_count"
-SPEC = np.dtype(
-    [
+_SPEC = [
         *((name, "<i8") for name in _SPEC_SCALARS.split()),
         *((f"level_{name}", "<i8", (len(LEVEL_NAMES),)) for name in _LEVEL_FIELDS.split()),
         *((f"tlb_{name}", "<i8", (len(TLB_NAMES),)) for name in _TLB_FIELDS.split()),
     ]
-)
 """The configuration as the kernels see it: whole numbers, times in core cycles, one `on_` switch a mechanism."""
 
 STREAM_ROWS = 64
@@ -104,8 +103,7 @@ _CLOCK_SCALARS = (
     "stale_count lost_count"
 )
 
-CLOCK = np.dtype(
-    [
+_CLOCK = [
         *((name, "<i8") for name in _CLOCK_SCALARS.split()),
         ("calendar", "<i8", (32, 4096)),
         ("hint", "<i8", (32, 2)),
@@ -131,7 +129,6 @@ CLOCK = np.dtype(
         ("stale", "<i8", (LIST_ROWS,)),
         ("lost", "<i8", (LIST_ROWS,)),
     ]
-)
 """A machine in mid-run, but for its lines. Fixed sizes: one dtype, so one compilation, whatever the configuration."""
 
 LINE = _record("tag age ready info")
@@ -154,47 +151,46 @@ TRANSLATION_STATE = _record(
 WALK_READ_STATE = _record("pa stage")
 
 
+def _rows(name: str, dtype: np.dtype[Any]) -> views.RowsType:
+    return views.RowsType(views.Layout(name, dtype))
+
+
+MEMBERS = {
+    "lines": _rows("Line", LINE),
+    "ops": _rows("Op", OP),
+    "epochs": _rows("Epoch", EPOCH_STATE),
+    "marks": _rows("Mark", MARK_STATE),
+    "translations": _rows("Translation", TRANSLATION_STATE),
+    "walk_reads": _rows("WalkRead", WALK_READ_STATE),
+    "blocks": views.TableType(3),
+    "executions": views.TableType(1),
+    "values": views.TableType(1),
+    "checkpoints": views.TableType(1),
+    "checkpoint_cycles": views.TableType(1),
+    "insn_cycles": views.TableType(len(LEAVES)),
+    "insn_count": views.TableType(1),
+    "predictor": views.TableType(2),
+}
+"""What the machine's record points to: arrays whose sizes follow from the configuration or the trace."""
+
+MACHINE = np.dtype([*_SPEC, *_CLOCK, *((name, "<i8") for name in MEMBERS)])
+
+MACHINE_TYPE = views.RecordType(views.Layout("Machine", MACHINE, MEMBERS))
+OP_TYPE = views.RecordType(views.Layout("Op", OP))
+
+
 class State(NamedTuple):
-    """A machine, as NumPy sees it or (`views_of`) as the kernels do."""
+    """A machine: MACHINE[1], and LINE of every way of every level."""
 
-    spec: Any
-    clock: Any
-    lines: Any
-
-
-class Pages(NamedTuple):
-    """The translations of a trace; `slot` makes them an open-addressed table by (epoch, page) of their own rows."""
-
-    translations: Any
-    walk_reads: Any
-
-
-class Tape(NamedTuple):
-    """A stretch of a trace, in whole numbers of one width. `executions` ends with the row that follows it, or -1."""
-
-    ops: Any
-    blocks: Any
-    executions: Any
-    values: Any
-    epochs: Any
-    marks: Any
-    checkpoints: Any
-
-
-class Result(NamedTuple):
-    """What a replay has cost so far, and what branch prediction has learnt, by instruction."""
-
-    insn_cycles: Any
-    insn_count: Any
-    checkpoint_cycles: Any
-    predictor: Any
+    words: Records
+    lines: Records
 
 
 def _log2(value: int) -> int:
     return value.bit_length() - 1
 
 
-def spec_of(config: CoreConfig, ablate: frozenset[str]) -> Records:
+def _place_numbers(words: Records, config: CoreConfig, ablate: frozenset[str]) -> None:
     """The configuration in core cycles, with every mechanism on but those named."""
     pipeline, store, dram, cost = config.pipeline, config.store, config.dram, config.maintenance
     cycles = config.cycles
@@ -238,7 +234,7 @@ def spec_of(config: CoreConfig, ablate: frozenset[str]) -> Records:
         "walkers": config.walk.walkers,
         "walk_l1d": int(config.walk.through_l1d),
         "walk_step": config.walk.step_cycles,
-        "streams": min(config.prefetch.streams, STREAM_ROWS),
+        "stream_count": min(config.prefetch.streams, STREAM_ROWS),
         "train_lines": config.prefetch.train_lines,
         "max_stride": config.prefetch.max_stride_lines,
         "l1_lines": config.prefetch.l1_lines,
@@ -253,7 +249,7 @@ def spec_of(config: CoreConfig, ablate: frozenset[str]) -> Records:
         "burst_sixteenths": max(1, round(burst_ns * pipeline.frequency_mhz / 1000 * 16)),
         "channels": dram.channels,
         "interleave_lines_log2": _log2(dram.interleave) - 6,
-        "banks": dram.banks,
+        "bank_count": dram.banks,
         "row_lines_log2": _log2(dram.row) - 6,
         "bank_busy": cycles(dram.bank_busy_ns),
         "turnaround_slots": round(dram.turnaround_ns / burst_ns),
@@ -266,7 +262,7 @@ def spec_of(config: CoreConfig, ablate: frozenset[str]) -> Records:
         "dc_outstanding": cost.dc_outstanding,
         "ivac_cleans": int(cost.ivac_cleans),
         "zva_bytes": cost.zva,
-        "set_way": cost.set_way_cycles,
+        "set_way_cycles": cost.set_way_cycles,
         "ic_cycles": cost.ic_cycles,
         "tlbi_cycles": cycles(cost.tlbi_ns),
         "dsb_cycles": cost.dsb_cycles,
@@ -274,15 +270,13 @@ def spec_of(config: CoreConfig, ablate: frozenset[str]) -> Records:
         "isb_cycles": max(1, cycles(cost.isb_ns)),
     }
     values |= {name: int(re.sub("^on_", "", name) not in ablate) for name in _ON}
-    spec = np.zeros(1, SPEC)
     at = 0
     for name, count in _buffer_groups(config):
-        if name in (SPEC.names or ()):
+        if name.endswith("_base"):
             values[name] = at
         at += count
     for name in _SPEC_SCALARS.split():
-        spec[name] = values.get(name, 0)  # what depends on the trace is filled in by the replay
-    return spec
+        words[name] = values.get(name, 0)  # what depends on the trace is filled in by the replay
 
 
 def _buffer_groups(config: CoreConfig) -> list[tuple[str, int]]:
@@ -299,7 +293,7 @@ def _buffer_groups(config: CoreConfig) -> list[tuple[str, int]]:
     ]
 
 
-def _place_levels(spec: Records, config: CoreConfig) -> int:
+def _place_levels(words: Records, config: CoreConfig) -> int:
     """Give each level its stretch of State.lines and its buffers; return how many lines there are."""
     base = buffer_base = 0
     for row, name in enumerate(LEVEL_NAMES):
@@ -320,13 +314,13 @@ def _place_levels(spec: Records, config: CoreConfig) -> int:
             "behind_poc": int(level.behind_poc),
         }
         for field, value in fields.items():
-            spec[f"level_{field}"][0, row] = value
+            words[f"level_{field}"][0, row] = value
         base += sets * level.ways
         buffer_base += level.miss_buffers
     return base
 
 
-def _place_tlbs(spec: Records, clock: Records, config: CoreConfig) -> None:
+def _place_tlbs(words: Records, config: CoreConfig) -> None:
     """Give each TLB its rows of clock.tlb."""
     base = 0
     for row, name in enumerate(TLB_NAMES):
@@ -340,54 +334,26 @@ def _place_tlbs(spec: Records, clock: Records, config: CoreConfig) -> None:
             "size_count": len(tlb.sizes),
         }
         for field, value in fields.items():
-            spec[f"tlb_{field}"][0, row] = value
-        clock["tlb_sizes"][0, row, : len(tlb.sizes)] = [_log2(size) for size in tlb.sizes]
+            words[f"tlb_{field}"][0, row] = value
+        words["tlb_sizes"][0, row, : len(tlb.sizes)] = [_log2(size) for size in tlb.sizes]
         base += tlb.entries
 
 
 def fresh(config: CoreConfig, *, ablate: frozenset[str] = frozenset(), seed: int = 1) -> State:
     """A cold machine."""
-    spec = spec_of(config, ablate)
-    clock = np.zeros(1, CLOCK)
-    lines = np.zeros(_place_levels(spec, config), LINE)
-    _place_tlbs(spec, clock, config)
-    spec["tlb_rows"] = sum(getattr(config, name).entries for name in TLB_NAMES)
-    clock["random"] = (seed * 2654435761) % 0x7FFFFFFE + 1
-    clock["fetch_key"] = clock["track_line"] = clock["calendar"] = clock["memo"] = -1
-    return State(spec=spec, clock=clock, lines=lines)
+    words = np.zeros(1, MACHINE)
+    _place_numbers(words, config, ablate)
+    lines = np.zeros(_place_levels(words, config), LINE)
+    _place_tlbs(words, config)
+    words["tlb_rows"] = sum(getattr(config, name).entries for name in TLB_NAMES)
+    words["random"] = (seed * 2654435761) % 0x7FFFFFFE + 1
+    words["fetch_key"] = words["track_line"] = words["calendar"] = words["memo"] = -1
+    return State(words=words, lines=lines)
 
 
 def level_lines(state: State, level: int) -> Records:
     """The ways of one level, set after set; empty if the core has no such level. A view."""
-    if not state.spec["level_present"][0, level]:
+    if not state.words["level_present"][0, level]:
         return state.lines[:0]
-    base = int(state.spec["level_base"][0, level])
-    return state.lines[base : base + int(state.spec["level_sets"][0, level] * state.spec["level_ways"][0, level])]
-
-
-def views_of(state: State) -> State:
-    """The machine as the kernels see it."""
-    return State(views.record(state.spec, "Spec"), views.record(state.clock, "Clock"), views.rows(state.lines, "Line"))
-
-
-def views_of_pages(pages: Pages) -> Pages:
-    """The translations as the kernels see them."""
-    return Pages(views.rows(pages.translations, "Translation"), views.rows(pages.walk_reads, "WalkRead"))
-
-
-def views_of_tape(tape: Tape) -> Tape:
-    """The tape as the kernels see it."""
-    return Tape(
-        ops=views.rows(tape.ops, "Op"),
-        blocks=views.table(tape.blocks),
-        executions=views.table(tape.executions),
-        values=views.table(tape.values),
-        epochs=views.rows(tape.epochs, "Epoch"),
-        marks=views.rows(tape.marks, "Mark"),
-        checkpoints=views.table(tape.checkpoints),
-    )
-
-
-def views_of_result(result: Result) -> Result:
-    """The result as the kernels see it."""
-    return Result(*(views.table(array) for array in result))
+    base = int(state.words["level_base"][0, level])
+    return state.lines[base : base + int(state.words["level_sets"][0, level] * state.words["level_ways"][0, level])]

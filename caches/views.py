@@ -4,22 +4,28 @@ A Numba array argument costs seven words, two atomic reference-count updates a c
 type name is the whole list of its fields. The timing model is a hundred small functions over two dozen tables, so both would
 dominate. Here a `View` is typed by the name of its layout only:
 
-- a *record* is read and written by field name, `clock["retire"]`; a field with a shape is a table;
+- a *record* is read and written by field name, `s["retire"]`; a field with a shape is a table, and a *member* is a word that
+  points to rows or to a table elsewhere;
 - *rows* are records in a row, `ops[3]["cls"]`;
 - a *table* holds 64-bit integers, `table[i]`, or `table[i, j]` where it has columns.
 
-`view(array, kind)` gives what a kernel is to be handed: a View, or under NUMBA_DISABLE_JIT=1 the NumPy object itself, which
-answers to the same subscripts. Nothing is bounds-checked; whoever makes a View keeps the array alive while it is used.
+`record` gives what a kernel is to be handed: a View, or under NUMBA_DISABLE_JIT=1 the NumPy objects themselves, which
+answer to the same subscripts. Nothing is bounds-checked; whoever makes a View keeps the arrays alive while it is used.
+
+`outlined` compiles a function once, apart, to be called by address. Numba links every callee into every caller and optimises it
+there again; a hundred functions ten deep would take minutes.
 """
 
 import operator
 import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import config, types
+from llvmlite import binding, ir
+from numba import cfunc, config, njit, types
 from numba.core import cgutils
 from numba.core.datamodel import models
 from numba.core.imputils import lower_builtin
@@ -31,18 +37,24 @@ _WORD_BYTES = 8
 
 
 class Layout:
-    """Where the fields of a record type lie: name -> (word, columns), columns 0 for a scalar."""
+    """Where the fields of a record type lie: name -> (word, type). `members` says which words point elsewhere, and to what."""
 
-    def __init__(self, name: str, dtype: np.dtype[Any]) -> None:
+    def __init__(self, name: str, dtype: np.dtype[Any], members: Mapping[str, types.Type] = MappingProxyType({})) -> None:
         self.words = dtype.itemsize // _WORD_BYTES
-        self.fields: dict[str, tuple[int, int]] = {}
+        self.members = members
+        self.fields: dict[str, tuple[int, types.Type]] = {}
         for field in dtype.names or ():
             kind, offset = dtype.fields[field][:2]  # type: ignore[index]
-            shape = kind.shape
-            columns = 0 if shape == () else 1 if len(shape) == 1 else shape[1]
-            self.fields[field] = (offset // _WORD_BYTES, columns)
+            self.fields[field] = (offset // _WORD_BYTES, members.get(field) or _type_of_shape(kind.shape))
         # The digest makes Numba's disk cache forget what was compiled for another layout of the same name.
-        self.name = f"{name}{zlib.crc32(repr(sorted(self.fields.items())).encode()):08x}"
+        digest = zlib.crc32(repr([(field, word, kind.name) for field, (word, kind) in self.fields.items()]).encode())
+        self.name = f"{name}{digest:08x}"
+
+
+def _type_of_shape(shape: tuple[int, ...]) -> types.Type:
+    if shape == ():
+        return types.int64
+    return TableType(1 if len(shape) == 1 else shape[1])
 
 
 class RecordType(types.Type):  # type: ignore[misc]
@@ -78,25 +90,32 @@ class View:
     address: int
 
 
-def record(array: NDArray[Any], name: str) -> Any:
-    """The one record of a structured array of length 1."""
+class Plain:
+    """A record with members, without Numba: the same subscripts."""
+
+    __slots__ = ("members", "words")
+
+    def __init__(self, words: Any, members: Mapping[str, Any]) -> None:
+        self.words = words
+        self.members = members
+
+    def __getitem__(self, name: str) -> Any:
+        member = self.members.get(name)
+        return self.words[name] if member is None else member
+
+    def __setitem__(self, name: str, value: int) -> None:
+        self.words[name] = value
+
+
+def record(array: NDArray[Any], kind: RecordType, members: Mapping[str, NDArray[Any]]) -> Any:
+    """The one record of a structured array of length 1, with the arrays that its members point to."""
     if config.DISABLE_JIT:
-        return array[0]
-    return View(array, RecordType(Layout(name, array.dtype)), array.ctypes.data)
-
-
-def rows(array: NDArray[Any], name: str) -> Any:
-    """The records of a structured array."""
-    if config.DISABLE_JIT:
-        return array
-    return View(array, RowsType(Layout(name, array.dtype)), array.ctypes.data)
-
-
-def table(array: NDArray[np.int64]) -> Any:
-    """The integers of an array of one or two dimensions."""
-    if config.DISABLE_JIT:
-        return array
-    return View(array, TableType(1 if array.ndim == 1 else array.shape[1]), array.ctypes.data)
+        return Plain(array[0], members)
+    for name, member in members.items():
+        if not member.flags.c_contiguous:
+            raise ValueError(f"{name}: must be contiguous")
+        array[name] = member.ctypes.data
+    return View(array, kind, array.ctypes.data)
 
 
 @typeof_impl.register(View)
@@ -123,11 +142,6 @@ def _unbox(_kind: types.Type, value: Any, c: Any) -> NativeValue:
     return NativeValue(pointer, is_error=cgutils.is_not_null(c.builder, c.pyapi.err_occurred()))
 
 
-def _field_type(layout: Layout, name: str) -> types.Type:
-    columns = layout.fields[name][1]
-    return types.int64 if columns == 0 else TableType(columns)
-
-
 @infer
 class _GetField(AbstractTemplate):  # type: ignore[misc]
     key = "static_getitem"
@@ -135,15 +149,18 @@ class _GetField(AbstractTemplate):  # type: ignore[misc]
     def generic(self, args: Any, _kws: Any) -> Any:
         kind, name = args
         if isinstance(kind, RecordType) and isinstance(name, str) and name in kind.layout.fields:
-            return signature(_field_type(kind.layout, name), *args)
+            return signature(kind.layout.fields[name][1], *args)
         return None
 
 
 @lower_builtin("static_getitem", RecordType, types.StringLiteral)
 def _lower_get_field(_context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    word, columns = sig.args[0].layout.fields[args[1]]
+    layout, name = sig.args[0].layout, args[1]
+    word, kind = layout.fields[name]
     pointer = builder.gep(args[0], [ir.Constant(ir.IntType(64), word)], inbounds=True)
-    return pointer if columns else builder.load(pointer)
+    if name in layout.members:
+        return builder.inttoptr(builder.load(pointer), ir.IntType(64).as_pointer())
+    return builder.load(pointer) if kind is types.int64 else pointer
 
 
 @infer
@@ -159,7 +176,7 @@ class _SetField(AbstractTemplate):  # type: ignore[misc]
 
 @lower_builtin("static_setitem", RecordType, types.StringLiteral, types.int64)
 def _lower_set_field(_context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    word, _columns = sig.args[0].layout.fields[args[1]]
+    word, _kind = sig.args[0].layout.fields[args[1]]
     builder.store(args[2], builder.gep(args[0], [ir.Constant(ir.IntType(64), word)], inbounds=True))
 
 
@@ -211,3 +228,27 @@ class _SetItem(AbstractTemplate):  # type: ignore[misc]
 @lower_builtin(operator.setitem, TableType, types.UniTuple, types.int64)
 def _lower_set_word(_context: Any, builder: Any, sig: Any, args: Any) -> Any:
     builder.store(args[2], _word(builder, sig.args[0], args[0], args[1]))
+
+
+def inlined(function: Callable[..., Any]) -> Any:
+    """Compile into whatever calls it; not to be called from Python."""
+    return njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+
+
+def outlined(result: types.Type, *arguments: types.Type) -> Callable[[Callable[..., Any]], Any]:
+    """Compile once, at import, and have it called by address; not to be called from Python."""
+
+    def compile_apart(function: Callable[..., Any]) -> Any:
+        if config.DISABLE_JIT:
+            return function
+        kind = result(*arguments)
+        symbol = f"{function.__module__}.{function.__qualname__}"
+        # Kept for the life of the process: the symbol is its address.
+        _COMPILED[symbol] = compiled = cfunc(kind, cache=True, error_model="numpy")(function)
+        binding.add_symbol(symbol, compiled.address)
+        return types.ExternalFunction(symbol, kind)
+
+    return compile_apart
+
+
+_COMPILED: dict[str, Any] = {}
