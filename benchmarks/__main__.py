@@ -1,8 +1,8 @@
 """`make bench`: how fast the whole is, as ratios to a bare Unicorn run of the same guest, all in one run.
 
 `python -m benchmarks [CASE ...] [--size SIZE]`. The bare run is the case's own guest, from the same first
-instruction to the same last one, in Unicorn without any hook. Processor time, the best of several rounds taken in turn: machines are
-noisy, ratios within one run much less.
+instruction to the same last one, in Unicorn without any hook. Processor time, the best of several rounds taken in
+turn: machines are noisy, ratios within one run much less.
 """
 
 import argparse
