@@ -143,6 +143,12 @@ def fields(register: str, value: int, *, e2h: bool = False) -> dict[str, int]:
     return {name: value >> lsb & (1 << width) - 1 for name, (lsb, width) in layout(register, e2h=e2h).items()}
 
 
+def field(register: str, value: int, name: str) -> int:
+    """Return one field of `register`, in the layout without E2H."""
+    lsb, width = _LAYOUTS[register][name]
+    return value >> lsb & (1 << width) - 1
+
+
 def with_fields(register: str, value: int, *, e2h: bool = False, **changes: int) -> int:
     """`value` with the named fields of `register` replaced."""
     bits = layout(register, e2h=e2h)

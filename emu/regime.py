@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from emu.fields import fields, walk_cacheability
+from emu.fields import field, fields, walk_cacheability
 from traces.errors import InputError
 from traces.schema import EPOCH, EpochCause, MemoryType, Shareability
 
@@ -62,14 +62,14 @@ class Regime:
             raise InputError(f"regime: pa_bits {self.pa_bits} must be one of {sorted(set(_PS_BITS))}")
 
     def _hcr(self, name: str) -> bool:
-        return bool(fields("HCR_EL2", self.hcr)[name])
+        return bool(field("HCR_EL2", self.hcr, name))
 
     def _sctlr(self, name: str) -> bool:
-        return bool(fields("SCTLR_EL1", self.sctlr)[name])
+        return bool(field("SCTLR_EL1", self.sctlr, name))
 
     def _tcr(self, name: str) -> int:
         register = "TCR_EL1" if self.two_ranges else "TCR_EL2"
-        return fields(register, self.tcr)[name]
+        return field(register, self.tcr, name)
 
     @property
     def at_el2(self) -> bool:
@@ -221,7 +221,7 @@ class Regime:
     @property
     def output2_bits(self) -> int:
         """Bits of a stage 2 output address."""
-        return self.output_bits_of(self.stage2_range.granule_log2, fields("VTCR_EL2", self.vtcr)["PS"])
+        return self.output_bits_of(self.stage2_range.granule_log2, field("VTCR_EL2", self.vtcr, "PS"))
 
     @property
     def asid(self) -> int:
@@ -234,7 +234,7 @@ class Regime:
     @property
     def vmid(self) -> int:
         """The VMID; 0 where there is no stage 2."""
-        return self.vttbr >> 48 & (0xFFFF if fields("VTCR_EL2", self.vtcr)["VS"] else 0xFF) if self.stage2 else 0
+        return self.vttbr >> 48 & (0xFFFF if field("VTCR_EL2", self.vtcr, "VS") else 0xFF) if self.stage2 else 0
 
     def to_record(self, cause: EpochCause = EpochCause.START) -> np.void:
         """Return the row of EPOCH that says all this."""
