@@ -213,6 +213,13 @@ def test_a_run_that_stops_early_has_no_entry_and_no_image():
     assert 0 < found.copy.stored_bytes < found.image_bytes
 
 
+def test_without_capture_the_guest_does_the_same_and_leaves_no_trace():
+    found = prepare(scenario("v5.17-nvhe")).run(capture=False)
+    watched = run("v5.17-nvhe")
+    assert (found.outcome, found.image_ok, found.entry) == (watched.outcome, watched.image_ok, watched.entry)
+    assert (len(found.trace.executions), found.copy) == (0, None)
+
+
 def test_a_guest_runs_once():
     guest = prepare(scenario("v4.19-el1", pages=8))
     guest.run()
