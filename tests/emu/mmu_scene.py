@@ -62,7 +62,8 @@ class Scene:
             sctlr=0x30D0_1805 & ~(1 << 23) | wxn << 19,
             tcr=tcr,
             mair=int.from_bytes(bytes(rng.choice(MAIR_BYTES) for _ in range(8)), "little"),
-            ttbr0=self.trees[0].root | rng.getrandbits(8) << 48,
+            # Bits below the table's own alignment do not count.
+            ttbr0=self.trees[0].root | rng.getrandbits(self.trees[0].first_log2) | rng.getrandbits(8) << 48,
             ttbr1=self.trees[1].root if self.two_ranges else 0,
         )
         self._load_registers()

@@ -47,7 +47,8 @@ class Tree:
         self.leaf_attributes, self.table_attributes = leaf_attributes, table_attributes
         levels = -(-(input_bits - granule_log2) // self.stride)
         self.start_level = 4 - levels if start_level is None else start_level
-        self.root = pool.allocate(max(1 << granule_log2, 8 << input_bits - self.leaf_log2(self.start_level)))
+        self.first_log2 = 3 + input_bits - self.leaf_log2(self.start_level)
+        self.root = pool.allocate(max(1 << granule_log2, 1 << self.first_log2))
 
     def leaf_log2(self, level: int) -> int:
         return self.granule_log2 + self.stride * (3 - level)
