@@ -33,8 +33,8 @@ def cases_page() -> str:
         "",
         "## A case of one's own",
         "",
-        "A TOML file, run as `relocscope run my.toml`. `base` names a case to start from; without one, `boot`, `map.mair`",
-        "and the routines must be given. The same keys go after `--set` on the command line.",
+        "A TOML file, run as `relocscope run my.toml`. `base` names a case to start from; without one, `boot`,",
+        "`map.mair` and the routines must be given. The same keys go after `--set` on the command line.",
         "",
         "```toml",
         'base = "rfc-v1-nvhe"',
@@ -51,8 +51,8 @@ def cases_page() -> str:
         *(f"| `{key}` | {meaning} |" for key, (_, _, meaning) in KEYS.items()),
         "",
         "A table `[expect]` may state what should come out (`outcome`, `copy_el`, `mmu`, `dcache`, `icache`,",
-        "`data_type`, `entry_el`, `image_ok`, `copies`, `hazards`), with its `source`. Any other key is one of the core",
-        "(`relocscope run CASE --set l2.size=2MiB`).",
+        "`data_type`, `entry_el`, `image_ok`, `copies`, `hazards`), with its `source`. Any other key is one of the",
+        "core (`relocscope run CASE --set l2.size=2MiB`).",
         "",
     ]
     return "\n".join(lines)
