@@ -35,7 +35,7 @@ def replay(
     seed: int = 1,
     checkpoints: Sequence[int] | NDArray[np.uint64] = (),
 ) -> Outcome:
-    """What the trace costs on that core (`caches.replaying.Replay` is the same, to be stopped and gone on with).
+    """Return what the trace costs on that core (`caches.replaying.Replay` is the same, to be stopped and gone on with).
 
     `ablate` names mechanisms or groups that cost nothing; `initial` is `cold` or `kernel-dirty`; `checkpoints` are
     execution numbers, ascending, whose starting cycles are wanted.

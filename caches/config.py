@@ -1,7 +1,7 @@
 """What a modelled core is: one frozen dataclass a part, flat, each value checked where it enters.
 
-The dotted names of fields (`l1d.size`, `dram.latency_ns`) are the keys of presets and of `--set`. Sizes are bytes and may
-be written `32KiB`; fields that are times say so in their names (`_cycles` of the core clock, or `_ns`).
+The dotted names of fields (`l1d.size`, `dram.latency_ns`) are the keys of presets and of `--set`. Sizes are bytes and
+may be written `32KiB`; fields that are times say so in their names (`_cycles` of the core clock, or `_ns`).
 """
 
 import dataclasses
@@ -47,7 +47,9 @@ def parse_size(text: str) -> int:
     return round(float(found[1]) * _UNITS[found[2].upper()])
 
 
-def _rule(low: float | None = None, high: float | None = None, *, power_of_two: bool = False, size: bool = False) -> Any:
+def _rule(
+    low: float | None = None, high: float | None = None, *, power_of_two: bool = False, size: bool = False
+) -> Any:
     return field(metadata={"low": low, "high": high, "power_of_two": power_of_two, "size": size})
 
 
@@ -154,7 +156,12 @@ class CacheLevel(Part):
         if self.size % (self.ways * self.line):
             raise InputError(f"size = {self.size}: must be a multiple of ways times line, {self.ways * self.line}")
         sets = self.sets
-        if self.size and sets & (sets - 1) and self.replacement == Replacement.TREE_PLRU and self.ways & (self.ways - 1):
+        if (
+            self.size
+            and sets & (sets - 1)
+            and self.replacement == Replacement.TREE_PLRU
+            and self.ways & (self.ways - 1)
+        ):
             raise InputError(f"ways = {self.ways}: must be a power of two with tree-plru")
 
     @property
@@ -372,7 +379,9 @@ class CoreConfig:
         for table in ("l1i", "l1d", "l2"):
             if getattr(self, table).size == 0:
                 raise InputError(f"{table}.size = 0: only l3 may be absent")
-        if not self.l1d.hit_cycles < self.l2.hit_cycles or (self.l3.size and not self.l2.hit_cycles < self.l3.hit_cycles):
+        if not self.l1d.hit_cycles < self.l2.hit_cycles or (
+            self.l3.size and not self.l2.hit_cycles < self.l3.hit_cycles
+        ):
             raise InputError(f"l2.hit_cycles = {self.l2.hit_cycles}: must lie between those of l1d and l3")
 
     @property
@@ -381,11 +390,11 @@ class CoreConfig:
         return self.pipeline.frequency_mhz * 1_000_000
 
     def cycles(self, nanoseconds: float) -> int:
-        """The nearest whole number of core cycles."""
+        """Return the nearest whole number of core cycles."""
         return round(nanoseconds * self.pipeline.frequency_mhz / 1000)
 
     def value(self, key: str) -> Any:
-        """The value of a dotted key; InputError if there is none."""
+        """Return the value of a dotted key; InputError if there is none."""
         table, _, name = key.partition(".")
         if table not in PARTS or name not in {entry.name for entry in dataclasses.fields(PARTS[table])}:
             raise InputError(f"{key}: no such field of a core")
@@ -409,14 +418,14 @@ class CoreConfig:
 
 
 def _fitted(part: Any, values: dict[str, Any]) -> Any:
-    """A fully associative TLB stays so when only its number of entries is changed."""
+    """Keep the shape: a fully associative TLB stays so when only its number of entries is changed."""
     if isinstance(part, Tlb) and "entries" in values and "ways" not in values and part.ways == part.entries:
         values["ways"] = values["entries"]
     return part
 
 
 def build_part(table: str, values: Mapping[str, Any]) -> Part:
-    """The part of that name from a table of raw values; InputError for unknown, missing or wrong ones."""
+    """Return the part of that name from a table of raw values; InputError for unknown, missing or wrong ones."""
     kind = PARTS[table]
     names = [entry.name for entry in dataclasses.fields(kind)]
     for name in values:
@@ -433,29 +442,31 @@ def build_part(table: str, values: Mapping[str, Any]) -> Part:
 
 
 def _read(key: str, kind: type[Part], name: str, raw: Any) -> Any:
-    """A raw value (TOML's, or text) as the field's type."""
+    """Return a raw value (TOML's, or text) as the field's type."""
     entry = next(entry for entry in dataclasses.fields(kind) if entry.name == name)
     try:
-        if entry.metadata.get("size") and isinstance(raw, str):
-            return parse_size(raw)
-        if entry.type in (Replacement, Inclusion):
-            return _member(entry.type, raw)
-        if name in ("sizes", "granules"):
-            items = raw.split(",") if isinstance(raw, str) else raw
-            return tuple(sorted(parse_size(item) if isinstance(item, str) else int(item) for item in items))
-        if not isinstance(raw, str):
-            return raw
-        if entry.type is int:
-            return int(raw, 0)
-        if entry.type is float:
-            return float(raw)
-        if entry.type is bool:
-            return {"true": True, "1": True, "false": False, "0": False}[raw.lower()]
+        return _as_type(entry, raw)
     except InputError as error:
         raise InputError(f"{key} = {error}") from None
     except (ValueError, KeyError, TypeError):
         raise InputError(f"{key} = {raw!r}: cannot be read as {getattr(entry.type, '__name__', entry.type)}") from None
-    return raw
+
+
+def _as_type(entry: dataclasses.Field[Any], raw: Any) -> Any:
+    if entry.type in (Replacement, Inclusion):
+        return _member(entry.type, raw)
+    if entry.name in ("sizes", "granules"):
+        items = raw.split(",") if isinstance(raw, str) else raw
+        return tuple(sorted(parse_size(item) if isinstance(item, str) else int(item) for item in items))
+    if not isinstance(raw, str):
+        return raw
+    readers: dict[Any, Any] = {int: lambda text: int(text, 0), float: float, bool: _BOOLEANS.__getitem__}
+    if entry.metadata.get("size"):
+        return parse_size(raw)
+    return readers.get(entry.type, str)(raw)
+
+
+_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
 def _member(kind: Any, raw: Any) -> Any:

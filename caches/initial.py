@@ -13,8 +13,8 @@ DIRTY_SHARE = 0.3
 DESTINATION_SHARE = 0.5
 """Of the lines that are held: the destination lies over the running kernel's own image and tables."""
 
-# machine_kexec() cleans these to the PoC before it leaves, or the loader did (facts/kernel.md 2.1); what is not RAM for the
-# kernel it does not hold.
+# machine_kexec() cleans these to the PoC before it leaves, or the loader did (facts/kernel.md 2.1); what is not RAM for
+# the kernel it does not hold.
 _CLEANED = (
     Role.SOURCE,
     Role.TABLE,
@@ -92,13 +92,13 @@ def _inside(lines: Ints, ranges: Records, roles: tuple[Role, ...]) -> np.ndarray
 
 
 def _drop_duplicates(state: State, config: CoreConfig) -> None:
-    """A line is dirty in one level only, and what L1D holds an inclusive L2 holds too: others leave L1D."""
-    below: Ints = np.zeros(0, np.int64)
-    for row in (2, 1, 0):
+    """Leave each line in the level nearest to the core only; under an inclusive L2, L1D starts empty."""
+    above: Ints = np.zeros(0, np.int64)
+    for row in range(3):
         held = level_lines(state, row)
-        gone = np.isin(held["tag"], below)
+        gone = np.isin(held["tag"], above)
         if LEVEL_NAMES[row] == "l1d" and config.l2.inclusion == Inclusion.INCLUSIVE:
             gone = held["tag"] != 0
         held["tag"][gone] = 0
         held["info"][gone] = 0
-        below = np.concatenate([below, held["tag"][held["tag"] != 0]])
+        above = np.concatenate([above, held["tag"][held["tag"] != 0]])

@@ -1,13 +1,16 @@
+# mypy: allow-untyped-defs, allow-untyped-calls
 """Every compiled step of the timing model; plain Python under NUMBA_DISABLE_JIT=1, with the same result.
 
-Conventions. `s` is a state.State, `t` a state.Pages, `r` a state.Result, all of views.View. Times are core cycles, all integers are int64.
-A line is pa >> 6. Functions that find something return its index or MISS; functions that make something wait return the
-cycle at which it is done. Nothing here allocates, raises or knows a tunable: numbers come from `s.spec`, whose dtype is part
-of the signature (Numba's disk cache does not see edits of other files, so constants live here, not in state.py).
+Conventions. `s` is the machine, one record (state.MACHINE) whose members point to everything else (views.py). Times
+are core cycles, all integers are int64. A line is pa >> 6. Functions that find something return its index or MISS;
+functions that make something wait return the cycle at which it is done. Nothing here allocates, raises or knows a
+tunable: numbers come from the machine, whose layout is part of the signature (Numba's disk cache does not see edits
+of other files, so the constants live here, not in state.py). `inlined` steps are compiled into their callers,
+`outlined` ones apart.
 
-Order (DESIGN 3.9). Instructions are visited once, in program order, but their requests carry the cycle at which they are
-ready. What is shared (ports, buses, miss buffers) is therefore a calendar or an interval, and a request that is ready early
-takes a gap before one that was visited earlier and is ready late.
+Order (DESIGN 3.9). Instructions are visited once, in program order, but their requests carry the cycle at which they
+are ready. What is shared (ports, buses, miss buffers) is therefore a calendar or an interval, and a request that is
+ready early takes a gap before one that was visited earlier and is ready late.
 """
 
 from numba import njit
@@ -87,7 +90,8 @@ MARK_EPOCH, MARK_TRUNCATE, MARK_EXCEPTION = int(Mark.EPOCH), int(Mark.TRUNCATE),
 QUIET_CAUSE = int(EpochCause.TABLE_STORE)
 
 FAILURE_NO_TRANSLATION = 1
-# Rows of the lists of stale and lost lines at which a replay stops to have them emptied; one execution adds fewer than 8192.
+# Rows of the lists of stale and lost lines at which a replay stops to have them emptied; one execution adds fewer
+# than 8192.
 LIST_FULL = 65536 - 8192
 
 
@@ -95,7 +99,7 @@ LIST_FULL = 65536 - 8192
 NOBODY = 1535
 
 
-# --- Calendars and intervals -------------------------------------------------------------------------------------------
+# --- Calendars and intervals -----------------------------------------------------------------------------------------
 
 
 @inlined
@@ -145,7 +149,9 @@ def buffer_start(s, base, count, cycle, length):
     best_start = s["buffers"][base, END]
     for slot in range(base, base + count):
         start = s["buffers"][slot, END]
-        if cycle >= start or (cycle >= s["buffers"][slot, PREVIOUS_END] and cycle + length <= s["buffers"][slot, BEGIN]):
+        if cycle >= start or (
+            cycle >= s["buffers"][slot, PREVIOUS_END] and cycle + length <= s["buffers"][slot, BEGIN]
+        ):
             best = slot
             best_start = cycle
             break
@@ -187,7 +193,7 @@ def segment(s, until, leaf):
         s["segments"] = at + 1
 
 
-# --- Sets and ways ------------------------------------------------------------------------------------------------------
+# --- Sets and ways ---------------------------------------------------------------------------------------------------
 
 
 @inlined
@@ -236,9 +242,9 @@ def point_away(s, level, index):
     while half > 0:
         right = (way // half) & 1
         if right == 1:
-            bits = bits & ~(1 << node)
+            bits &= ~(1 << node)
         else:
-            bits = bits | (1 << node)
+            bits |= 1 << node
         node = 2 * node + right
         half >>= 1
     s["lines"][first]["age"] = bits
@@ -246,7 +252,7 @@ def point_away(s, level, index):
 
 @inlined
 def pointed_way(s, first, ways):
-    """The way that the tree bits of a set lead to."""
+    """Return the way that the tree bits of a set lead to."""
     bits = s["lines"][first]["age"]
     node = 1
     way = 0
@@ -261,7 +267,7 @@ def pointed_way(s, first, ways):
 
 @inlined
 def draw(s):
-    """The next of a seeded sequence (xorshift, 31 bits)."""
+    """Return the next of a seeded sequence (xorshift, 31 bits)."""
     x = s["random"]
     x ^= (x << 13) & 0x7FFFFFFF
     x ^= x >> 17
@@ -272,7 +278,7 @@ def draw(s):
 
 @inlined
 def victim(s, level, line):
-    """The way that the line is to take: an invalid one, else as the replacement chooses."""
+    """Return the way that the line is to take: an invalid one, else as the replacement chooses."""
     ways = s["level_ways"][level]
     index = set_of(s, level, line)
     first = s["level_base"][level] + index * ways
@@ -306,6 +312,7 @@ def most_distant(s, first, ways):
 @inlined
 def place(s, level, index, line, ready, info):
     """Write a line into a way that is free to take it."""
+    s["changes"] += 1
     s["lines"][index]["tag"] = line + 1
     s["lines"][index]["ready"] = ready
     s["lines"][index]["info"] = info
@@ -343,7 +350,7 @@ def count_eviction(s, level, flags):
 
 @inlined
 def report_stale(s, line):
-    """The run read old data of this line."""
+    """Note that the run read old data of this line."""
     at = s["stale_count"]
     if at == 0 or s["stale"][at - 1] != line:
         s["stale"][at] = line
@@ -352,22 +359,23 @@ def report_stale(s, line):
 
 @inlined
 def report_lost(s, line):
-    """The newest data of this line were thrown away."""
+    """Note that the newest data of this line were thrown away."""
     at = s["lost_count"]
     if at == 0 or s["lost"][at - 1] != line:
         s["lost"][at] = line
         s["lost_count"] = at + 1
 
 
-# --- DRAM ---------------------------------------------------------------------------------------------------------------
+# --- DRAM ------------------------------------------------------------------------------------------------------------
 
 
 @inlined
 def after_refresh(s, cycle):
-    """The cycle, or the end of the refresh that it falls into."""
+    """Return the cycle, or the end of the refresh that it falls into."""
     if s["on_dram_refresh"] == 0 or s["refresh_interval"] == 0:
         return cycle
-    phase = cycle % s["refresh_interval"]
+    # Half an interval off, so that a run does not begin with a refresh.
+    phase = (cycle + (s["refresh_interval"] >> 1)) % s["refresh_interval"]
     if phase < s["refresh_cycles"]:
         return cycle + s["refresh_cycles"] - phase
     return cycle
@@ -396,7 +404,7 @@ def row_latency(s, line, cycle):
     s["queue"] = 0
     latency = s["dram_cycles"]
     if s["on_dram_rows"] == 0:
-        return latency
+        return latency - s["row_hit_saves"]
     local = (line >> s["interleave_lines_log2"]) // s["channels"]
     wide = (local << s["interleave_lines_log2"]) + (line & ((1 << s["interleave_lines_log2"]) - 1))
     row = wide >> s["row_lines_log2"]
@@ -437,7 +445,7 @@ def dram_read(s, line, cycle):
 
 @inlined
 def dram_write(s, line, cycle):
-    """Hand a line to memory; return when the controller has it. Writes go in batches, turning the bus round for each."""
+    """Hand a line to memory; return when the controller has it. Each batch of writes turns the bus round."""
     s["counters"][ROW_DRAM, WRITE_BACKS] += 1
     if s["on_dram_bandwidth"] == 0:
         return cycle
@@ -448,7 +456,7 @@ def dram_write(s, line, cycle):
     return bus_slot(s, line, cycle)
 
 
-# --- L3, L2, L1D: filling and writing back -------------------------------------------------------------------------------
+# --- L3, L2, L1D: filling and writing back ---------------------------------------------------------------------------
 
 
 @inlined
@@ -652,7 +660,7 @@ def translation_row(s, page):
     return MISS
 
 
-# --- Prefetch -----------------------------------------------------------------------------------------------------------
+# --- Prefetch --------------------------------------------------------------------------------------------------------
 
 
 @outlined(int64, MACHINE_TYPE, int64, int64)
@@ -742,10 +750,7 @@ def run_ahead(s, at, column, distance, line, physical, cycle):
         target = stream_target(s, line, physical, ahead + stride)
         if target == MISS:
             break
-        if column == AHEAD_L2:
-            done = prefetch_l2(s, target, cycle)
-        else:
-            done = prefetch_l1(s, target, cycle)
+        done = prefetch_l2(s, target, cycle) if column == AHEAD_L2 else prefetch_l1(s, target, cycle)
         if done == 0:
             break
         ahead += stride
@@ -769,7 +774,9 @@ def train(s, first, line, physical, cycle):
             delta = line - s["streams"][at, LAST]
             if delta == 0:
                 return
-            if -reach <= delta <= reach and (s["prefetch_crosses"] == 1 or (line >> 6) == (s["streams"][at, LAST] >> 6)):
+            if -reach <= delta <= reach and (
+                s["prefetch_crosses"] == 1 or (line >> 6) == (s["streams"][at, LAST] >> 6)
+            ):
                 advance(s, at, line, physical, cycle)
                 return
         if s["streams"][at, STREAM_AGE] < s["streams"][oldest, STREAM_AGE]:
@@ -781,12 +788,16 @@ def train(s, first, line, physical, cycle):
     s["streams"][oldest, STREAM_AGE] = s["tick"]
 
 
-# --- Truth: uncached observers beside the caches ----------------------------------------------------------------------------
+# --- Truth: uncached observers beside the caches ---------------------------------------------------------------------
 
 
 @inlined
 def observe_read(s, line):
-    """An uncached read of the line: stale if a cache before the PoC holds it newer."""
+    """Judge an uncached read of the line: stale if a cache before the PoC holds it newer."""
+    if s["observed_read"] == line and s["observed_changes"] == s["changes"]:
+        return
+    s["observed_read"] = line
+    s["observed_changes"] = s["changes"]
     for level in range(3):
         if s["level_present"][level] == 1 and s["level_behind_poc"][level] == 0:
             index = lookup(s, level, line)
@@ -796,7 +807,11 @@ def observe_read(s, line):
 
 @inlined
 def observe_write(s, line):
-    """An uncached write of the line: every copy before the PoC is outdated from here on."""
+    """Judge an uncached write of the line: every copy before the PoC is outdated from here on."""
+    if s["observed_write"] == line and s["observed_write_changes"] == s["changes"]:
+        return
+    s["observed_write"] = line
+    s["observed_write_changes"] = s["changes"]
     for level in range(3):
         if s["level_present"][level] == 1 and s["level_behind_poc"][level] == 0:
             index = lookup(s, level, line)
@@ -807,7 +822,7 @@ def observe_write(s, line):
 
 @inlined
 def code_written(s, line):
-    """A store reached the line: an L1I copy is old from here on. `code_lines` counts L1I lines by hash."""
+    """Note that a store reached the line: an L1I copy is old from here on. `code_lines` counts L1I lines by hash."""
     if s["code_lines"][line & 4095] == 0:
         return
     index = lookup(s, L1I, line)
@@ -815,7 +830,7 @@ def code_written(s, line):
         s["lines"][index]["info"] |= STALE
 
 
-# --- Translation ----------------------------------------------------------------------------------------------------------
+# --- Translation -----------------------------------------------------------------------------------------------------
 
 
 @inlined
@@ -976,7 +991,7 @@ def walk_cache_fill(s, pa):
 
 @outlined(int64, MACHINE_TYPE, int64, int64, int64, int64)
 def translate_missed(s, va, cycle, which, row):
-    """What L2 TLB and walk make of a miss in the first TLB."""
+    """Return what L2 TLB and walk make of a miss in the first TLB."""
     s["counters"][ROW_ITLB + which, MISSES] += 1
     s["counters"][ROW_L2TLB, ACCESSES] += 1
     index = tlb_lookup(s, L2TLB, va, s["regime"], s["asid"])
@@ -994,7 +1009,7 @@ def translate_missed(s, va, cycle, which, row):
 
 @inlined
 def translate_timed(s, va, cycle, which, row):
-    """What the TLBs make of an access."""
+    """Charge what the TLBs make of an access."""
     s["counters"][ROW_ITLB + which, ACCESSES] += 1
     index = tlb_lookup(s, which, va, s["regime"], s["asid"])
     if index != MISS:
@@ -1037,7 +1052,7 @@ def tlb_invalidate(s, el2):
         s["walk_cache"][at, 1] = 0
 
 
-# --- Full lines on their way past L1D ----------------------------------------------------------------------------------
+# --- Full lines on their way past L1D --------------------------------------------------------------------------------
 
 
 @outlined(int64, MACHINE_TYPE, int64, int64)
@@ -1055,9 +1070,7 @@ def push_line(s, line, cycle):
         return start
     start = buffer_start(s, s["level_buffer_base"][L2], s["level_buffers"][L2], cycle, s["write_ack"])
     slot = s["slot"]
-    if s["level_present"][L3] == 1 and (
-        s["stream_l3"] == 0 or full < s["stream_l3"] or lookup(s, L3, line) != MISS
-    ):
+    if s["level_present"][L3] == 1 and (s["stream_l3"] == 0 or full < s["stream_l3"] or lookup(s, L3, line) != MISS):
         taken = max(start, reserve(s, CALENDAR_L3, start // s["level_interval"][L3]) * s["level_interval"][L3])
         write_l3(s, line, DIRTY, taken)
     else:
@@ -1130,7 +1143,7 @@ def merge_store(s, line, mask, cycle):
     return done
 
 
-# --- Loads --------------------------------------------------------------------------------------------------------------
+# --- Loads -----------------------------------------------------------------------------------------------------------
 
 
 @inlined
@@ -1146,15 +1159,16 @@ def wait_for_line(s, cycle, ready, own):
 @inlined
 def forwarded(s, va):
     """Whether one of the last stores was to the same 16 bytes."""
+    block = (va >> 4) + 1
+    found = False
     for at in range(8):
-        if s["recent_stores"][at] == (va >> 4) + 1:
-            return True
-    return False
+        found = found or s["recent_stores"][at] == block
+    return found
 
 
 @outlined(int64, MACHINE_TYPE, int64, int64, int64, int64)
 def miss_l1d(s, va, line, cycle, hit):
-    """A load that L1D does not hold."""
+    """Carry out a load that L1D does not hold."""
     s["counters"][L1D, MISSES] += 1
     if s["merging"] > 0:
         flush_merge(s, line, cycle)
@@ -1235,7 +1249,7 @@ def load_noncacheable(s, line, cycle):
 
 @inlined
 def load_device(s, line, size, kind, cycle):
-    """Load from Device memory: not before it is certain to happen, and (nG nR) not before older Device accesses are done."""
+    """Load from Device memory: when it is certain to happen and (nGnR) older Device accesses are done."""
     observe_read(s, line)
     s["counters"][ROW_DEVICE, ACCESSES] += 1
     if s["on_device_order"] == 0:
@@ -1289,7 +1303,7 @@ def load(s, op, va, cycle):
     return done
 
 
-# --- Stores -------------------------------------------------------------------------------------------------------------
+# --- Stores ----------------------------------------------------------------------------------------------------------
 
 
 @inlined
@@ -1327,6 +1341,7 @@ def store_cached(s, va, line, size, hint, cycle):
     mask = word_mask(va, size)
     track(s, line, mask)
     code_written(s, line)
+    s["changes"] += 1
     s["counters"][L1D, ACCESSES] += 1
     index = lookup(s, L1D, line)
     if index != MISS:
@@ -1370,7 +1385,7 @@ def store_noncacheable(s, line, cycle):
 
 @inlined
 def store_device(s, line, size, kind, cycle):
-    """Commit a store to Device memory; returns when its buffer entry is free: at the acknowledgement its type asks for."""
+    """Commit a store to Device memory; returns when its entry is free: at the acknowledgement its type asks for."""
     s["counters"][ROW_DEVICE, WRITE_BACKS] += 1  # reported as "stores"
     observe_write(s, line)
     if s["on_device_order"] == 0:
@@ -1443,7 +1458,7 @@ def store(s, op, va, cycle):
     enter_store_buffer(s, va, release, leaf)
 
 
-# --- Maintenance and barriers -------------------------------------------------------------------------------------------
+# --- Maintenance and barriers ----------------------------------------------------------------------------------------
 
 
 @inlined
@@ -1518,7 +1533,10 @@ def maintain_address(s, op, va, cycle):
 
 @inlined
 def maintain_set_way(s, op, cycle):
-    """DC by set and way. The operand is not in the trace: the n-th one reaches the n-th way of L1D, as such loops go."""
+    """Clean or invalidate by set and way: the n-th one reaches the n-th way of L1D, as such loops go.
+
+    The operand is not in the trace.
+    """
     s["counters"][ROW_MAINTENANCE, ACCESSES] += 1
     index = s["level_base"][L1D] + s["set_way"] % (s["level_sets"][L1D] * s["level_ways"][L1D])
     s["set_way"] += 1
@@ -1649,7 +1667,7 @@ def barrier(s, op, cycle):
     return cycle + 1
 
 
-# --- Fetch --------------------------------------------------------------------------------------------------------------
+# --- Fetch -----------------------------------------------------------------------------------------------------------
 
 
 @inlined
@@ -1734,7 +1752,7 @@ def fetch_line(s, line, cycle):
     return ready
 
 
-# --- The pipeline -------------------------------------------------------------------------------------------------------
+# --- The pipeline ----------------------------------------------------------------------------------------------------
 
 
 @inlined
@@ -1917,7 +1935,7 @@ def step(s, op, row, va, next_va):
         branch(s, op, row, issue, next_va)
 
 
-# --- The tape -----------------------------------------------------------------------------------------------------------
+# --- The tape --------------------------------------------------------------------------------------------------------
 
 
 @inlined
@@ -1962,7 +1980,7 @@ def executed_count(s, execution, count):
 
 @inlined
 def address_of(s, op, first):
-    """The address that an instruction forms, or MISS without one."""
+    """Return the address that an instruction forms, or MISS without one."""
     if op["slot"] >= 0:
         return s["values"][first + op["slot"]] + op["offset"]
     if op["literal"] == 1:
@@ -1972,7 +1990,7 @@ def address_of(s, op, first):
 
 @njit(cache=True, error_model="numpy")
 def replay(s, start, count):
-    """Replay `count` executions of the tape, number `start` of the trace being the first; returns how many were replayed.
+    """Replay `count` executions, number `start` of the trace being the first; returns how many were replayed.
 
     Stops early when the lists of stale and lost lines must be emptied, or with clock.failure set.
     """

@@ -1,4 +1,4 @@
-"""What can be switched off. Off means that it costs nothing; what is left with everything off is the instructions alone."""
+"""What can be switched off. Off means that it costs nothing; with everything off the instructions alone are left."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,7 +21,9 @@ _MECHANISMS = (
     Mechanism("icache", "fetch", "misses of the L1 instruction cache"),
     Mechanism("uncached_fetch", "fetch", "fetches past the caches, a group at a time, while SCTLR.I = 0"),
     Mechanism("branch", "fetch", "mispredicted branches"),
-    Mechanism("device_order", "memory_type", "Device accesses: never speculative, in order, each waiting for its endpoint"),
+    Mechanism(
+        "device_order", "memory_type", "Device accesses: never speculative, in order, each waiting for its endpoint"
+    ),
     Mechanism("noncacheable", "memory_type", "Normal Non-cacheable accesses: transactions on the bus"),
     Mechanism("cacheable", "hierarchy", "cacheable accesses cost more than one cycle at all"),
     Mechanism("l1d", "hierarchy", "load-to-use latency of an L1D hit"),
@@ -29,7 +31,9 @@ _MECHANISMS = (
     Mechanism("l3", "hierarchy", "latency and throughput of L3 or the system cache"),
     Mechanism("miss_buffers", "hierarchy", "limits on outstanding requests, at every level and of every type"),
     Mechanism("store_buffer", "hierarchy", "dispatch waiting for a store buffer entry"),
-    Mechanism("streaming", "hierarchy", "write streaming: full lines written without reading them first (off: they are read)"),
+    Mechanism(
+        "streaming", "hierarchy", "write streaming: full lines written without reading them first (off: they are read)"
+    ),
     Mechanism("prefetch", "hierarchy", "prefetchers (off: nothing is prefetched)"),
     Mechanism("l2tlb", "translation", "latency of the second-level TLB"),
     Mechanism("walk", "translation", "table walks"),

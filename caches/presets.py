@@ -38,7 +38,7 @@ def core_names() -> tuple[str, ...]:
 
 @cache
 def core(name: str) -> CoreConfig:
-    """The preset of that name; InputError if there is none."""
+    """Return the preset of that name; InputError if there is none."""
     try:
         return _complete(_preset(name), f"{name}.toml")
     except InputError as error:
@@ -46,7 +46,7 @@ def core(name: str) -> CoreConfig:
 
 
 def load_core(path: str | Path) -> CoreConfig:
-    """A core from a TOML file, which may build on any preset."""
+    """Return a core from a TOML file, which may build on any preset."""
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -69,7 +69,7 @@ def _preset(name: str) -> dict[str, Any]:
 
 
 def _inherit(document: dict[str, Any], where: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The document over its base: tables merge field by field."""
+    """Return the document over its base: tables merge field by field."""
     base = document.get("base")
     if base is None:
         return document
@@ -114,9 +114,11 @@ def _complete(document: dict[str, Any], where: str) -> CoreConfig:
 
 
 def _entry(entry: Any, where: str) -> tuple[Any, Provenance]:
-    """A value and where it comes from: `{ value, source }` or `{ value, estimated = [low, high], why }`."""
+    """Return a value and where it comes from: `{ value, source }` or `{ value, estimated = [low, high], why }`."""
     if not isinstance(entry, dict) or "value" not in entry:
-        raise InputError(f"{where}: must be {{ value = ..., source = ... }} or {{ value = ..., estimated = [low, high] }}")
+        raise InputError(
+            f"{where}: must be {{ value = ..., source = ... }} or {{ value = ..., estimated = [low, high] }}"
+        )
     unknown = set(entry) - {"value", "source", "estimated", "why"}
     if unknown:
         raise InputError(f"{where}: {', '.join(sorted(unknown))}: no such field of an entry")
@@ -144,5 +146,5 @@ def _covers(span: Any, value: Any) -> bool:
 
 
 def without_provenance(config: CoreConfig) -> CoreConfig:
-    """The same core with its sources left out: what a sweep hands to other processes."""
+    """Return the same core with its sources left out: what a sweep hands to other processes."""
     return dataclasses.replace(config, provenance={})

@@ -1,4 +1,7 @@
-"""Replay: a Trace and a core in, an Outcome out. Memory does not grow with the trace; the trace's arrays may be mapped files."""
+"""Replay: a Trace and a core in, an Outcome out.
+
+Memory does not grow with the trace, whose arrays may be mapped files.
+"""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -112,7 +115,7 @@ class Replay:
         return int(self._members["blocks"][executions, 2].sum())
 
     def _stretch(self, stop: int) -> tuple[Ints, Ints]:
-        """Executions from here to `stop`, with the one that follows (-1: none) after them, and their values."""
+        """Return executions from here to `stop`, with the one that follows (-1: none) after them, and their values."""
         source = self.trace.executions
         executions = np.full(stop - self.at + 1, -1, np.int64)
         ahead = source[self.at : stop + 1]
@@ -143,7 +146,7 @@ class Replay:
             raise InputError(f"trace: translations: no row for page {va >> 12:#x} in epoch {int(clock['epoch'])}")
 
     def outcome(self) -> Outcome:
-        """What the replay has cost so far."""
+        """Return what the replay has cost so far."""
         rows = len(self.trace.insns)
         dirty = _dirty_lines(self._state)
         checkpoints = self._members["checkpoint_cycles"]
@@ -171,7 +174,7 @@ def replay(
     seed: int = 1,
     checkpoints: Sequence[int] | NDArray[np.uint64] = (),
 ) -> Outcome:
-    """What the trace costs on that core.
+    """Return what the trace costs on that core.
 
     `ablate` names mechanisms or groups that cost nothing; `initial` is the state of the caches at the start;
     `checkpoints` are execution numbers, ascending, whose starting cycles are wanted.
@@ -198,7 +201,7 @@ def _dirty_lines(state: State) -> NDArray[np.uint64]:
 
 
 def _counters(state: State) -> dict[str, dict[str, int]]:
-    """The counters by name; absent levels are left out."""
+    """Return the counters by name; absent levels are left out."""
     named: dict[str, dict[str, int]] = {}
     for row, part in enumerate(COUNTER_ROWS):
         if part in LEVEL_NAMES and not state.words["level_present"][0, LEVEL_NAMES.index(part)]:

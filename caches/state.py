@@ -65,28 +65,27 @@ def _record(names: str) -> np.dtype[Any]:
 
 
 _SPEC_SCALARS = (
-    "rob dispatch_width retire_width in_order fetch_queue uncached_log2 uncached_cycles fetch_outstanding buffer_groups "
-    "fetch_prefetch fetch_base mispredict branch_in_order exception_cycles system_write "
-    "store_entries merge_log2 write_allocate stream_l1 stream_l2 stream_l3 stream_buffers non_temporal_streams write_ack "
-    "nc_cycles nc_outstanding nc_forward nc_writes nc_base nc_write_base wt_is_nc "
-    "device_cycles device_bytes device_reads device_writes device_load_waits device_early_cycles device_read_base "
-    "device_write_base "
-    "walk_entries walkers walker_base walk_l1d walk_step "
-    "stream_count train_lines max_stride l1_lines l2_lines degree prefetch_crosses prefetch_stores prefetch_spare "
-    "dram_cycles row_hit_saves row_conflict_adds burst_sixteenths channels interleave_lines_log2 bank_count row_lines_log2 "
-    "bank_busy turnaround_slots write_batch refresh_interval refresh_cycles "
-    "dc_interval dc_clean dc_dirty dc_outstanding dc_base ivac_cleans zva_bytes set_way_cycles ic_cycles tlbi_cycles dsb_cycles "
-    "dmb_cycles isb_cycles translation_mask tlb_rows mark_count checkpoint_count " + " ".join(_ON)
+    "rob dispatch_width retire_width in_order fetch_queue uncached_log2 uncached_cycles fetch_outstanding "
+    "buffer_groups fetch_prefetch fetch_base mispredict branch_in_order exception_cycles system_write "
+    "store_entries merge_log2 write_allocate stream_l1 stream_l2 stream_l3 stream_buffers "
+    "non_temporal_streams write_ack nc_cycles nc_outstanding nc_forward nc_writes nc_base nc_write_base "
+    "wt_is_nc device_cycles device_bytes device_reads device_writes device_load_waits device_early_cycles "
+    "device_read_base device_write_base walk_entries walkers walker_base walk_l1d walk_step stream_count "
+    "train_lines max_stride l1_lines l2_lines degree prefetch_crosses prefetch_stores prefetch_spare "
+    "dram_cycles row_hit_saves row_conflict_adds burst_sixteenths channels interleave_lines_log2 bank_count "
+    "row_lines_log2 bank_busy turnaround_slots write_batch refresh_interval refresh_cycles dc_interval "
+    "dc_clean dc_dirty dc_outstanding dc_base ivac_cleans zva_bytes set_way_cycles ic_cycles tlbi_cycles "
+    "dsb_cycles dmb_cycles isb_cycles translation_mask tlb_rows mark_count checkpoint_count " + " ".join(_ON)
 )
 _LEVEL_FIELDS = (
     "present sets set_mask ways base hit_cycles interval replacement inclusion buffers buffer_base behind_poc"
 )
 _TLB_FIELDS = "base entries ways sets hit_cycles size_count"
 _SPEC = [
-        *((name, "<i8") for name in _SPEC_SCALARS.split()),
-        *((f"level_{name}", "<i8", (len(LEVEL_NAMES),)) for name in _LEVEL_FIELDS.split()),
-        *((f"tlb_{name}", "<i8", (len(TLB_NAMES),)) for name in _TLB_FIELDS.split()),
-    ]
+    *((name, "<i8") for name in _SPEC_SCALARS.split()),
+    *((f"level_{name}", "<i8", (len(LEVEL_NAMES),)) for name in _LEVEL_FIELDS.split()),
+    *((f"tlb_{name}", "<i8", (len(TLB_NAMES),)) for name in _TLB_FIELDS.split()),
+]
 """The configuration as the kernels see it: whole numbers, times in core cycles, one `on_` switch a mechanism."""
 
 STREAM_ROWS = 64
@@ -94,49 +93,50 @@ LIST_ROWS = 65536
 TLB_ROWS = 10240
 
 _CLOCK_SCALARS = (
-    "tick random slot segments leaf queue inherited pa type failure failure_va "
-    "epoch flat flat_type flat_fetch_type walk_type walk2_type stage1 stage2 regime asid "
-    "mark checkpoint count dispatch in_cycle issued retire retired_in_cycle block block_leaf redirect redirect_leaf "
-    "fetch_key fetch_next fetched fetch_uncached group branch_resolved memory_after "
-    "drained stores stores_done entry merge_block track_line track_mask track_missed stream_lines merging gather_line "
-    "device_stored device_store_begun maintenance_next maintenance_done set_way writes old_discarded "
-    "stale_count lost_count"
+    "tick random slot segments leaf queue inherited pa type failure failure_va epoch flat flat_type "
+    "flat_fetch_type walk_type walk2_type stage1 stage2 regime asid mark checkpoint count dispatch in_cycle "
+    "issued retire retired_in_cycle block block_leaf redirect redirect_leaf fetch_key fetch_next fetched "
+    "fetch_uncached group branch_resolved memory_after drained stores stores_done entry merge_block "
+    "track_line track_mask track_missed stream_lines merging gather_line device_stored device_store_begun "
+    "maintenance_next maintenance_done set_way writes old_discarded stale_count lost_count changes "
+    "observed_read observed_changes observed_write observed_write_changes"
 )
 
 _CLOCK = [
-        *((name, "<i8") for name in _CLOCK_SCALARS.split()),
-        ("calendar", "<i8", (32, 4096)),
-        ("hint", "<i8", (32, 2)),
-        ("buffers", "<i8", (1536, 3)),
-        ("tlb", "<i8", (TLB_ROWS, 6)),
-        ("tlb_sizes", "<i8", (3, 16)),  # 0..7: log2 of the native sizes; 8..15: whether an entry of that size was made
-        ("tlb_memo", "<i8", (3, 16)),
-        ("walk_cache", "<i8", (256, 2)),
-        ("memo", "<i8", (64, 3)),
-        ("streams", "<i8", (2 * STREAM_ROWS, 6)),
-        ("banks", "<i8", (512, 3)),
-        ("merge", "<i8", (8, 3)),
-        ("entries", "<i8", (64, 2)),
-        ("recent_stores", "<i8", (8,)),
-        ("nc_lines", "<i8", (64, 2)),
-        ("fetch_groups", "<i8", (8,)),
-        ("code_lines", "<i8", (4096,)),
-        ("registers", "<i8", (96,)),
-        ("dispatched", "<i8", (1024,)),
-        ("retired", "<i8", (1024,)),
-        ("segment", "<i8", (32, 2)),
-        ("counters", "<i8", (len(COUNTER_ROWS), 8)),
-        ("stale", "<i8", (LIST_ROWS,)),
-        ("lost", "<i8", (LIST_ROWS,)),
-    ]
+    *((name, "<i8") for name in _CLOCK_SCALARS.split()),
+    ("calendar", "<i8", (32, 4096)),
+    ("hint", "<i8", (32, 2)),
+    ("buffers", "<i8", (1536, 3)),
+    ("tlb", "<i8", (TLB_ROWS, 6)),
+    ("tlb_sizes", "<i8", (3, 16)),  # 0..7: log2 of the native sizes; 8..15: whether an entry of that size was made
+    ("tlb_memo", "<i8", (3, 16)),
+    ("walk_cache", "<i8", (256, 2)),
+    ("memo", "<i8", (64, 3)),
+    ("streams", "<i8", (2 * STREAM_ROWS, 6)),
+    ("banks", "<i8", (512, 3)),
+    ("merge", "<i8", (8, 3)),
+    ("entries", "<i8", (64, 2)),
+    ("recent_stores", "<i8", (8,)),
+    ("nc_lines", "<i8", (64, 2)),
+    ("fetch_groups", "<i8", (8,)),
+    ("code_lines", "<i8", (4096,)),
+    ("registers", "<i8", (96,)),
+    ("dispatched", "<i8", (1024,)),
+    ("retired", "<i8", (1024,)),
+    ("segment", "<i8", (32, 2)),
+    ("counters", "<i8", (len(COUNTER_ROWS), 8)),
+    ("stale", "<i8", (LIST_ROWS,)),
+    ("lost", "<i8", (LIST_ROWS,)),
+]
 """A machine in mid-run, but for its lines. Fixed sizes: one dtype, so one compilation, whatever the configuration."""
 
 LINE = _record("tag age ready info")
 """One way of one set of one level. tag: line + 1, 0 is invalid; ready: the cycle at which it is there."""
 
 OP = _record(
-    "cls access maintenance barrier barrier_option size slot offset va literal non_temporal is_branch backward is_return "
-    "uses_entry latency port port_count port_slots base dst0 dst1 dst2 src0 src1 src2 src3"
+    "cls access maintenance barrier barrier_option size slot offset va literal non_temporal is_branch "
+    "backward is_return uses_entry latency port port_count port_slots base dst0 dst1 dst2 src0 src1 src2 "
+    "src3"
 )
 """One instruction of a trace as one core sees it: its latency and ports among the trace's own fields."""
 
@@ -191,7 +191,7 @@ def _log2(value: int) -> int:
 
 
 def _place_numbers(words: Records, config: CoreConfig, ablate: frozenset[str]) -> None:
-    """The configuration in core cycles, with every mechanism on but those named."""
+    """Return the configuration in core cycles, with every mechanism on but those named."""
     pipeline, store, dram, cost = config.pipeline, config.store, config.dram, config.maintenance
     cycles = config.cycles
     burst_ns = 64 * dram.channels / dram.bandwidth_gbps
@@ -280,7 +280,7 @@ def _place_numbers(words: Records, config: CoreConfig, ablate: frozenset[str]) -
 
 
 def _buffer_groups(config: CoreConfig) -> list[tuple[str, int]]:
-    """Groups of State.buffers, in order: the levels' miss buffers, then the rest."""
+    """Return groups of State.buffers, in order: the levels' miss buffers, then the rest."""
     return [
         *((name, getattr(config, name).miss_buffers) for name in LEVEL_NAMES),
         ("fetch_base", config.fetch.uncached_outstanding),
@@ -340,19 +340,21 @@ def _place_tlbs(words: Records, config: CoreConfig) -> None:
 
 
 def fresh(config: CoreConfig, *, ablate: frozenset[str] = frozenset(), seed: int = 1) -> State:
-    """A cold machine."""
+    """Return a cold machine."""
     words = np.zeros(1, MACHINE)
     _place_numbers(words, config, ablate)
     lines = np.zeros(_place_levels(words, config), LINE)
     _place_tlbs(words, config)
     words["tlb_rows"] = sum(getattr(config, name).entries for name in TLB_NAMES)
     words["random"] = (seed * 2654435761) % 0x7FFFFFFE + 1
-    words["fetch_key"] = words["track_line"] = words["calendar"] = words["memo"] = -1
+    words["fetch_key"] = words["track_line"] = words["calendar"] = words["memo"] = words["observed_read"] = words[
+        "observed_write"
+    ] = -1
     return State(words=words, lines=lines)
 
 
 def level_lines(state: State, level: int) -> Records:
-    """The ways of one level, set after set; empty if the core has no such level. A view."""
+    """Return the ways of one level, set after set; empty if the core has no such level. A view."""
     if not state.words["level_present"][0, level]:
         return state.lines[:0]
     base = int(state.words["level_base"][0, level])

@@ -1,4 +1,4 @@
-"""From a Trace's records to what the kernels read: whole numbers of one width, and what the core makes of each instruction."""
+"""From a Trace's records to what the kernels read: numbers of one width, and what the core makes of an instruction."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ _RETURN_MASK, _RETURN = 0xFFFF_FC1F, 0xD65F_0000
 
 
 def as_int64(field: NDArray[Any]) -> Ints:
-    """The same 64 bits as signed numbers: the kernels never mix signedness."""
+    """Return the same 64 bits as signed numbers: the kernels never mix signedness."""
     wide = field.astype(np.uint64) if field.dtype.kind == "u" else field.astype(np.int64)
     return wide.view(np.int64)
 
@@ -58,7 +58,7 @@ def _is_backward(words: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def _base_registers(insns: Records) -> Ints:
-    """The register that a pre- or post-indexed access writes back to: both a source and a destination."""
+    """Return the register that a pre- or post-indexed access writes back to: both a source and a destination."""
     both = (insns["dst"][:, :, None] == insns["src"][:, None, :]) & (insns["dst"][:, :, None] != NO_REGISTER)
     shared = both.any(axis=2) & ((insns["flags"] & InsnFlag.WRITEBACK) != 0)[:, None]
     position = shared.argmax(axis=1)
@@ -113,7 +113,7 @@ def epochs_of(trace: Trace) -> Records:
 
 
 def marks_of(trace: Trace) -> Records:
-    """Marks in whole numbers."""
+    """Return marks in whole numbers."""
     rows = np.zeros(len(trace.marks), MARK_STATE)
     for name in ("at", "kind", "a"):
         rows[name] = as_int64(trace.marks[name])
@@ -121,7 +121,7 @@ def marks_of(trace: Trace) -> Records:
 
 
 def translations_of(trace: Trace) -> Records:
-    """Translations in whole numbers, with room for the hash table of their rows in `slot`."""
+    """Return translations in whole numbers, with room for the hash table of their rows in `slot`."""
     count = len(trace.translations)
     size = 64
     while size < 2 * count + 2:
@@ -196,7 +196,7 @@ def promises(trace: Trace) -> None:
 
 
 def _slots_wrong(trace: Trace) -> bool:
-    """The exact form of the slot check: block by block."""
+    """Return the exact form of the slot check: block by block."""
     for block in trace.blocks:
         rows = trace.insns["slot"][int(block["first"]) : int(block["first"]) + int(block["count"])]
         if len(rows) and int(rows.max()) >= int(block["values"]):

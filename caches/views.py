@@ -1,19 +1,19 @@
 """Bare pointers into NumPy memory, for kernels: no reference counts, short type names, one machine word an argument.
 
-A Numba array argument costs seven words, two atomic reference-count updates a call, and its share of compile time; a record's
-type name is the whole list of its fields. The timing model is a hundred small functions over two dozen tables, so both would
-dominate. Here a `View` is typed by the name of its layout only:
+A Numba array argument costs seven words, two atomic reference-count updates a call, and its share of compile time; a
+record's type name is the whole list of its fields. The timing model is a hundred small functions over two dozen tables,
+so both would dominate. Here a `View` is typed by the name of its layout only:
 
-- a *record* is read and written by field name, `s["retire"]`; a field with a shape is a table, and a *member* is a word that
-  points to rows or to a table elsewhere;
+- a *record* is read and written by field name, `s["retire"]`; a field with a shape is a table, and a *member* is a word
+  that points to rows or to a table elsewhere;
 - *rows* are records in a row, `ops[3]["cls"]`;
 - a *table* holds 64-bit integers, `table[i]`, or `table[i, j]` where it has columns.
 
 `record` gives what a kernel is to be handed: a View, or under NUMBA_DISABLE_JIT=1 the NumPy objects themselves, which
 answer to the same subscripts. Nothing is bounds-checked; whoever makes a View keeps the arrays alive while it is used.
 
-`outlined` compiles a function once, apart, to be called by address. Numba links every callee into every caller and optimises it
-there again; a hundred functions ten deep would take minutes.
+`outlined` compiles a function once, apart, to be called by address. Numba links every callee into every caller and
+optimises it there again; a hundred functions ten deep would take minutes.
 """
 
 import operator
@@ -37,9 +37,11 @@ _WORD_BYTES = 8
 
 
 class Layout:
-    """Where the fields of a record type lie: name -> (word, type). `members` says which words point elsewhere, and to what."""
+    """Where the fields of a record type lie: name -> (word, type). `members`: the words that point elsewhere."""
 
-    def __init__(self, name: str, dtype: np.dtype[Any], members: Mapping[str, types.Type] = MappingProxyType({})) -> None:
+    def __init__(
+        self, name: str, dtype: np.dtype[Any], members: Mapping[str, types.Type] = MappingProxyType({})
+    ) -> None:
         self.words = dtype.itemsize // _WORD_BYTES
         self.members = members
         self.fields: dict[str, tuple[int, types.Type]] = {}
@@ -108,7 +110,7 @@ class Plain:
 
 
 def record(array: NDArray[Any], kind: RecordType, members: Mapping[str, NDArray[Any]]) -> Any:
-    """The one record of a structured array of length 1, with the arrays that its members point to."""
+    """Return the one record of a structured array of length 1, with the arrays that its members point to."""
     if config.DISABLE_JIT:
         return Plain(array[0], members)
     for name, member in members.items():

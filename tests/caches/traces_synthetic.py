@@ -124,8 +124,8 @@ class Builder:
         row = np.zeros(1, BLOCK)[0]
         row["va"] = row["pa"] = va
         row["first"], row["count"], row["values"] = len(self.insns), len(insns), values
-        for at, one in enumerate(insns):
-            one = one.copy()
+        for at, given in enumerate(insns):
+            one = given.copy()
             one["va"] = one["pa"] = va + 4 * at
             self.insns.append(one)
         self.blocks.append(row)
@@ -176,11 +176,13 @@ def dc_block(kind):
 
 def relocation(pages, *, before=None, after=None, data=DEVICE, fetch=NC, translated=False, scatter=True, seed=1,
                leaf_log2=12, **epoch):  # fmt: skip
-    """The page loop of a relocation: per page, maintenance before or after, a list entry load, and 64 turns of the copy."""
+    """The page loop of a relocation: per page a list entry, maintenance before or after, and 64 turns of the copy."""
     draw = np.random.default_rng(seed)
     build = Builder(data, fetch, stage1=int(translated), **epoch)
     sources = draw.permutation(pages) if scatter else np.arange(pages)
-    listing = build.block([load(16, 14, 0, 0), alu(14, 14), insn(InsnClass.ALU, src=(16,), dst=(12,)), branch_back(32)], 1)
+    listing = build.block(
+        [load(16, 14, 0, 0), alu(14, 14), insn(InsnClass.ALU, src=(16,), dst=(12,)), branch_back(32)], 1
+    )
     copy = build.block(copy_block(), 2)
     first = build.block(dc_block(before), 1) if before is not None else None
     last = build.block(dc_block(after), 1) if after is not None else None

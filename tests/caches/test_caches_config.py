@@ -1,0 +1,129 @@
+import pytest
+
+import caches
+from caches.config import PARTS, Replacement, parse_size
+from traces.errors import InputError
+
+BASES = ("cortex-a72", "cortex-a57", "cortex-a53", "neoverse-n1", "cortex-a76")
+
+
+@pytest.mark.parametrize("name", [*caches.core_names(), *BASES])
+def test_every_preset_loads_and_every_number_has_a_source_or_a_range(name):
+    core = caches.core(name)
+    assert core.name == name
+    for table, kind in PARTS.items():
+        for field in kind.__dataclass_fields__:
+            origin = core.provenance[f"{table}.{field}"]
+            assert origin.source or origin.estimated
+
+
+@pytest.mark.parametrize("name", caches.core_names())
+def test_at_most_one_number_a_machine_is_calibrated(name):
+    core = caches.core(name)
+    assert len(core.calibrated) <= 1
+    for key in core.calibrated:
+        assert "calibrated" in core.provenance[key].source
+
+
+def test_inheritance_changes_only_what_is_written():
+    stingray, base = caches.core("stingray"), caches.core("cortex-a72")
+    assert stingray.l1d == base.l1d
+    assert stingray.frequency_hz == 3_000_000_000
+    assert not stingray.architecture.has_vhe
+    assert caches.core("thunderx2").architecture.has_vhe
+
+
+FIXED_KEYS = {
+    "l1d.size": "64KiB", "l1d.ways": "4", "l1i.size": "96KiB", "l2.size": "2MiB", "l2.ways": "8", "l3.size": "16MiB",
+    "dtlb.entries": "64", "l2tlb.entries": "2048", "dram.latency_ns": "55.5", "dram.bandwidth_gbps": "10",
+    "device.round_trip_ns": "100",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("key", "text"), FIXED_KEYS.items())
+def test_the_fixed_keys_can_be_overridden_with_text(key, text):
+    core = caches.core("stingray").override({key: text})
+    assert core.value(key) != caches.core("stingray").value(key)
+    assert core.provenance[key].source == "override"
+
+
+def test_a_fully_associative_tlb_stays_so():
+    assert caches.core("stingray").override({"dtlb.entries": 64}).dtlb.ways == 64
+
+
+def test_absent_l3():
+    assert caches.core("stingray").override({"l3.size": "0"}).l3.size == 0
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("l1d.size", "-1", ("l1d.size", "-1", "number of bytes")),
+        ("l1d.size", "33000", ("l1d.size", "33000", "multiple")),
+        ("l1d.ways", "0", ("l1d.ways", "0", "at least 1")),
+        ("l1d.ways", "two", ("l1d.ways", "two", "int")),
+        ("l1d.wayz", "2", ("l1d.wayz", "no such field")),
+        ("l9.size", "2", ("l9.size", "no such field")),
+        ("dram.latency_ns", "-3", ("dram.latency_ns", "-3", "at least 0")),
+        ("dram.latency_ns", "nan", ("dram.latency_ns", "nan", "at least 0")),
+        ("l2.replacement", "mru", ("l2.replacement", "mru", "lru")),
+        ("walk.through_l1d", "maybe", ("walk.through_l1d", "maybe", "bool")),
+        ("dtlb.sizes", "5000", ("dtlb.sizes", "5000", "power of two")),
+        ("l2.hit_cycles", "2", ("l2.hit_cycles", "2", "between")),
+        ("pipeline.rob_entries", "99999", ("pipeline.rob_entries", "99999", "at most")),
+    ],
+)
+def test_bad_overrides_are_one_line_naming_field_value_and_rule(key, value, words):
+    with pytest.raises(InputError) as caught:
+        caches.core("stingray").override({key: value})
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("x = [", "Invalid"),
+        ('name = "x"\ntitle = "x"\n', "architecture"),
+        ('base = "nowhere"\n', "nowhere"),
+        ('base = "stingray"\nname = "x"\n[l2]\nways = 3\n', "l2.ways"),
+        ('base = "stingray"\nname = "x"\n[l2]\nways = { value = 3 }\n', "source"),
+        ('base = "stingray"\nname = "x"\n[l2]\nways = { value = 3, estimated = [4, 5] }\n', "estimated"),
+        ('base = "stingray"\nname = "x"\n[l7]\nways = { value = 3, source = "s" }\n', "l7"),
+        ('base = "stingray"\nname = "x"\ncalibrated = ["l2.wayz"]\n', "l2.wayz"),
+    ],
+)
+def test_bad_files_are_refused_by_name(tmp_path, text, word):
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=word) as caught:
+        caches.load_core(path)
+    assert "mine.toml" in str(caught.value) or "nowhere" in str(caught.value)
+
+
+def test_own_core_from_a_file(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('base = "stingray"\nname = "mine"\n[l2]\nreplacement = { value = "srrip", source = "tried" }\n')
+    assert caches.load_core(path).l2.replacement is Replacement.SRRIP
+
+
+def test_a_missing_core_is_refused():
+    for name in ("stingrey", "../stingray", "", "."):
+        with pytest.raises(InputError, match="no such preset"):
+            caches.core(name)
+
+
+def test_sizes():
+    assert [parse_size(text) for text in ("4096", "32KiB", "37MB", "1.5 MiB")] == [4096, 32768, 37_000_000, 1572864]
+
+
+def test_mechanisms_are_in_the_six_groups_and_have_switches():
+    from caches.state import MACHINE
+
+    listed = caches.mechanisms()
+    assert {mechanism.group for mechanism in listed} == set(caches.GROUPS)
+    assert len({mechanism.name for mechanism in listed}) == len(listed)
+    for mechanism in listed:
+        assert f"on_{mechanism.name}" in MACHINE.names
