@@ -104,6 +104,7 @@ class Capture:
         self._uc, self._memory, self._keep = uc, memory, keep
         self._handles: list[int] = []
         self.control: Words = np.zeros(kernels.CONTROL_WORDS, np.int64)
+        self._at = self.control.ctypes.data
         self.control[kernels.C_BUDGET] = min(budget, (1 << 63) - 1)
         self.control[kernels.C_STOP_PC] = kernels.NOWHERE
         self._regions = memory.region_table
@@ -148,7 +149,7 @@ class Capture:
             ctypes.byref(handle),
             kind,
             ctypes.c_void_p(callback),
-            ctypes.c_void_p(self.control.ctypes.data),
+            ctypes.c_void_p(self._at),
             ctypes.c_uint64(begin),
             ctypes.c_uint64(end),
         )
@@ -210,11 +211,11 @@ class Capture:
         if control[kernels.C_PAGES_USED] > control[kernels.C_PAGES_LIMIT]:
             old = self._pages
             self._set_pages(2 * len(old))
-            kernels.carry_over(old, self._pages)
+            _carry_over(old, self._pages)
         if control[kernels.C_WATCH_USED] > control[kernels.C_WATCH_LIMIT]:
             old = self._watch
             self._set_watch(2 * len(old))
-            kernels.carry_over(old, self._watch)
+            _carry_over(old, self._watch)
 
     def _set_pages(self, rows: int) -> None:
         self._pages = np.full((rows, kernels.PAGES_COLUMNS), kernels.NOWHERE, np.int64)
@@ -277,7 +278,7 @@ class Capture:
 
     def fetched_from(self, va: int) -> int | None:
         """Translate a fetch from `va`, noting its page's translation; None if the walk faults."""
-        if kernels.resolve(self.control, signed(va), kernels.FETCH) != kernels.FAULT_NONE:
+        if kernels.resolve(self._at, signed(va), kernels.FETCH) != kernels.FAULT_NONE:
             return None
         return unsigned(self.control[kernels.C_FOUND_PA]) | va & 0xFFF
 
@@ -335,7 +336,7 @@ class Capture:
             stop_insn,
         )
         self._note_record(code, self._records.append(record))
-        kernels.watch_lines(self.control, signed(code.pa), code.size, kernels.WT_CODE)
+        kernels.watch_lines(self._at, code.pa, code.size, kernels.WT_CODE)
         stops = [each.insn for each in code.lowered.late] + ([stop_insn] if stop_insn >= 0 else [])
         self.hook_instructions(code.va + 4 * insn for insn in stops)
 
@@ -344,9 +345,13 @@ class Capture:
         if 2 * len(self._recorded) > len(self._lookup):
             self._set_lookup(2 * len(self._lookup))
             for row, each in enumerate(self._recorded):
-                kernels.note_record(self._lookup, signed(each.va), each.size, row)
+                self._enter(each, row)
         else:
-            kernels.note_record(self._lookup, signed(code.va), code.size, record)
+            self._enter(code, record)
+
+    def _enter(self, code: Code, record: int) -> None:
+        at, mask = self._lookup.ctypes.data, len(self._lookup) - 1
+        kernels.note_record(at, mask, signed(code.va), code.size, record)
 
     def _checks_sp(self) -> bool:
         """SCTLR.SA, or SA0 at EL0."""
@@ -421,6 +426,10 @@ class Capture:
             ranges=np.zeros(0, RANGE),
             meta=dict(meta),
         )
+
+
+def _carry_over(old: Words, new: Words) -> None:
+    kernels.carry_over(old.ctypes.data, len(old), new.ctypes.data, len(new), new.shape[1])
 
 
 def joined(chunks: list[NDArray[Any]], dtype: np.dtype[Any]) -> NDArray[Any]:

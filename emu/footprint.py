@@ -46,7 +46,7 @@ def footprint(insns: Sequence[Insn], lowered: LoweredBlock, aligned: bool, sp_al
         groups.append([slot, *_extent(members), *_masks(members), len(operands), len(members)])
         operands += members
     late = [
-        [each.insn, each.slot, *_capture(each.capture), len(entry_slots) + row] for row, each in enumerate(lowered.late)
+        [*_capture(each.capture), each.insn, each.slot, len(entry_slots) + row] for row, each in enumerate(lowered.late)
     ]
     return Footprint(
         captures=_words([_capture(each) for each in lowered.entry], 4),

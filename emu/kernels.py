@@ -536,8 +536,8 @@ def walk(words, regions, va, access, result):
     C_PA_BITS,
     C_INSTRUCTIONS,  # begun so far
     C_BUDGET,
-    C_CURRENT,  # record of the block begun last; -1
-    C_CURRENT_VALUES,  # where its values begin
+    C_CURRENT,  # number of the record of the block begun last; NOWHERE
+    C_CURRENT_VALUES,  # number of its first value
     C_FOUND_PA,  # what `resolve` found
     C_FOUND_TYPE,
     C_SCRATCH,  # one register, on its way
@@ -643,8 +643,8 @@ RECORD_COLUMNS = 16
 CP_BASE, CP_INDEX, CP_EXTEND, CP_SHIFT = range(4)
 CAPTURE_COLUMNS = 4
 
-# Columns of a late capture; its operands are one group.
-LT_INSN, LT_SLOT, LT_BASE, LT_INDEX, LT_EXTEND, LT_SHIFT, LT_GROUP = range(7)
+# Columns of a late capture: what to read has the columns of a capture; its operands are one group.
+LT_CAPTURE, LT_INSN, LT_SLOT, LT_GROUP = 0, 4, 5, 6
 LATE_COLUMNS = 8
 
 # Columns of a group: the operands of a block that share a slot. While all of them stay within the page seen last, and
@@ -727,131 +727,232 @@ uc_reg_read = types.ExternalFunction("uc_reg_read", types.int32(types.voidptr, t
 uc_emu_stop = types.ExternalFunction("uc_emu_stop", types.int32(types.voidptr))
 """Unicorn's own functions, linked by `callbacks`. (ctypes functions would keep callbacks from being cached on disk.)"""
 
+SLOW = types.int64(types.int64, types.int64, types.int64)
+call_walk_page = types.ExternalFunction("relocscope_walk_page", SLOW)
+call_check_slowly = types.ExternalFunction("relocscope_check_slowly", SLOW)
+"""Our own slow paths, linked by `callbacks` too: LLVM optimises all that a function calls once more with each caller,
+so that a deep chain of calls takes many times longer to compile than its parts."""
 
-@intrinsic
-def pointer(typing_context, host):
-    """Turn a host address into a pointer."""
+INNER = {"cache": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+"""Of functions that only compiled ones call: a third of their compile time goes into wrappers for Python."""
 
-    def generate(context, builder, signature, arguments):
-        return builder.inttoptr(arguments[0], context.get_value_type(types.voidptr))
+# An array argument costs reference counts at every call, so rows are host addresses: `get` and `put` take one and a
+# column. `control` is the address of the control block.
 
-    return types.voidptr(types.int64), generate
+if config.DISABLE_JIT:
+
+    def get(row, column):
+        """Read a word of a row."""
+        return load_word(row + 8 * column)
+
+    def put(row, column, value):
+        """Write a word of a row."""
+        ctypes.c_int64.from_address(int(row + 8 * column)).value = int(value)
+
+    def put_half(row, column, value):
+        """Write the low 32 bits of a word to a row of such halves."""
+        ctypes.c_int32.from_address(int(row + 4 * column)).value = int(value)
+
+else:
+
+    def _element(context, builder, row, column, kind):
+        """Point to an element of a row, in LLVM's terms."""
+        pointed = builder.inttoptr(row, context.get_value_type(types.CPointer(kind)))
+        return builder.gep(pointed, [column])
+
+    @intrinsic
+    def get(typing_context, row, column):
+        """Read a word of a row."""
+
+        def generate(context, builder, signature, arguments):
+            return builder.load(_element(context, builder, *arguments, types.int64))
+
+        return types.int64(types.int64, types.int64), generate
+
+    @intrinsic
+    def put(typing_context, row, column, value):
+        """Write a word of a row."""
+
+        def generate(context, builder, signature, arguments):
+            row, column, value = arguments
+            builder.store(value, _element(context, builder, row, column, types.int64))
+            return context.get_dummy_value()
+
+        return types.void(types.int64, types.int64, types.int64), generate
+
+    @intrinsic
+    def put_half(typing_context, row, column, value):
+        """Write the low 32 bits of a word to a row of such halves."""
+
+        def generate(context, builder, signature, arguments):
+            row, column, value = arguments
+            half = builder.trunc(value, context.get_value_type(types.int32))
+            builder.store(half, _element(context, builder, row, column, types.int32))
+            return context.get_dummy_value()
+
+        return types.void(types.int64, types.int64, types.int64), generate
+
+    @intrinsic
+    def pointer(typing_context, host):
+        """Turn a host address into a pointer."""
+
+        def generate(context, builder, signature, arguments):
+            return builder.inttoptr(arguments[0], context.get_value_type(types.voidptr))
+
+        return types.voidptr(types.int64), generate
+
+    @intrinsic
+    def host_of(typing_context, pointed):
+        """Turn a pointer into a host address."""
+
+        def generate(context, builder, signature, arguments):
+            return builder.ptrtoint(arguments[0], context.get_value_type(types.int64))
+
+        return types.int64(types.voidptr), generate
 
 
-@njit(cache=True, inline="always")
+@njit(**INNER)
+def add(row, column, value):
+    """Add to a word of a row."""
+    put(row, column, get(row, column) + value)
+
+
+@njit(**INNER)
+def pend(control, reason):
+    """Have someone look before the next block."""
+    put(control, C_PENDING, get(control, C_PENDING) | reason)
+
+
+@njit(**INNER)
 def hashed(key, mask):
     """Where to begin looking for a key."""
     product = key * _HASH
     return (product ^ (product >> 29) ^ (product >> 47)) & mask
 
 
+@njit(**INNER)
+def place_of(table, mask, columns, key):
+    """Row of a key in an open-addressing table keyed by column 0; the free row for it, if it is not there."""
+    place = hashed(key, mask)
+    row = table + 8 * columns * place
+    while get(row, 0) != key and get(row, 0) != NOWHERE:
+        place = (place + 1) & mask
+        row = table + 8 * columns * place
+    return row
+
+
 @njit(cache=True)
+def carry_over(old, old_rows, new, new_rows, columns):
+    """Copy the rows of an open-addressing table into a larger and empty one."""
+    for place in range(old_rows):
+        row = old + 8 * columns * place
+        if get(row, 0) != NOWHERE:
+            free = place_of(new, new_rows - 1, columns, get(row, 0))
+            for column in range(columns):
+                put(free, column, get(row, column))
+
+
+@njit(**INNER)
 def forget_pages(control):
     """Make every group look its page up again: a page that it stores to may just have become watched."""
-    groups = carray(pointer(control[C_GROUPS_AT]), (control[C_GROUPS_USED], GROUP_COLUMNS), np.int64)
-    for row in range(groups.shape[0]):
-        groups[row, G_PAGE] = NOWHERE
+    for place in range(get(control, C_GROUPS_USED)):
+        put(get(control, C_GROUPS_AT) + 8 * GROUP_COLUMNS * place, G_PAGE, NOWHERE)
 
 
-@njit(cache=True)
+@njit(**INNER)
+def record_row(control, number):
+    """Row of a record."""
+    return get(control, C_RECORDS_AT) + 8 * RECORD_COLUMNS * number
+
+
+@njit(**INNER)
 def watched(control, page):
-    """Row of a physical page in the watch table; of the free place for it, if it is not watched."""
-    mask = control[C_WATCH_MASK]
-    watch = carray(pointer(control[C_WATCH_AT]), (mask + 1, WATCH_COLUMNS), np.int64)
-    row = hashed(page, mask)
-    while watch[row, WT_PAGE] not in (page, NOWHERE):
-        row = (row + 1) & mask
-    return row
+    """Row of a physical page in the watch table, or the free row for it."""
+    return place_of(get(control, C_WATCH_AT), get(control, C_WATCH_MASK), WATCH_COLUMNS, page)
 
 
 @njit(cache=True)
 def watch_lines(control, pa, size, column):
     """Note that lines of one page hold descriptors, or code."""
-    mask = control[C_WATCH_MASK]
-    watch = carray(pointer(control[C_WATCH_AT]), (mask + 1, WATCH_COLUMNS), np.int64)
     row = watched(control, pa >> 12)
-    if watch[row, WT_PAGE] == NOWHERE:
-        if control[C_WATCH_USED] >= mask:  # cannot be: PENDING_ROOM comes first
+    if get(row, WT_PAGE) == NOWHERE:
+        if get(control, C_WATCH_USED) >= get(control, C_WATCH_MASK):  # cannot be: PENDING_ROOM comes first
             return
-        watch[row, WT_PAGE] = pa >> 12
-        control[C_WATCH_USED] += 1
-        if control[C_WATCH_USED] > control[C_WATCH_LIMIT]:
-            control[C_PENDING] |= PENDING_ROOM
+        put(row, WT_PAGE, pa >> 12)
+        add(control, C_WATCH_USED, 1)
+        if get(control, C_WATCH_USED) > get(control, C_WATCH_LIMIT):
+            pend(control, PENDING_ROOM)
         forget_pages(control)
     for line in range((pa & _OFFSET) >> 6, ((pa & _OFFSET) + size + 63) >> 6):
-        if watch[row, column] >> line & 1 == 0:
-            watch[row, column] |= np.int64(1) << line
-            control[C_WATCHED_ANEW] = 1
+        lines = get(row, column)
+        if lines >> line & 1 == 0:
+            put(row, column, lines | np.int64(1) << line)
+            put(control, C_WATCHED_ANEW, 1)
 
 
-@njit(cache=True)
+@njit(**INNER)
 def note_store(control, pa, size):
     """Set PENDING_... if a store within one page hits a watched line; return whether the page is watched."""
-    mask = control[C_WATCH_MASK]
-    watch = carray(pointer(control[C_WATCH_AT]), (mask + 1, WATCH_COLUMNS), np.int64)
     row = watched(control, pa >> 12)
-    if watch[row, WT_PAGE] == NOWHERE:
+    if get(row, WT_PAGE) == NOWHERE:
         return False
     for line in range((pa & _OFFSET) >> 6, ((pa & _OFFSET) + size + 63) >> 6):
-        if watch[row, WT_TABLE] >> line & 1:
-            control[C_PENDING] |= PENDING_TABLE
-        if watch[row, WT_CODE] >> line & 1:
-            control[C_PENDING] |= PENDING_CODE
+        if get(row, WT_TABLE) >> line & 1 != 0:
+            pend(control, PENDING_TABLE)
+        if get(row, WT_CODE) >> line & 1 != 0:
+            pend(control, PENDING_CODE)
     return True
 
 
-@njit(cache=True)
-def page_row(control, page):
-    """Row of a virtual page in the page table cache; of the free place for it, if it is not there."""
-    mask = control[C_PAGES_MASK]
-    pages = carray(pointer(control[C_PAGES_AT]), (mask + 1, PAGES_COLUMNS), np.int64)
-    row = hashed(page, mask)
-    while pages[row, P_PAGE] not in (page, NOWHERE):
-        row = (row + 1) & mask
-    return row
-
-
-@njit(cache=True)
-def carry_over(old, new):
-    """Copy the rows of an open-addressing table, keyed by column 0, into a larger and empty one."""
-    mask = new.shape[0] - 1
-    for row in range(old.shape[0]):
-        if old[row, 0] != NOWHERE:
-            free = hashed(old[row, 0], mask)
-            while new[free, 0] != NOWHERE:
-                free = (free + 1) & mask
-            for column in range(old.shape[1]):
-                new[free, column] = old[row, column]
-
-
-@njit(cache=True)
+@njit(**INNER)
 def note_translation(control, page, result):
     """Append a page's translation and its walk, and watch the descriptors it came from."""
-    rows = carray(pointer(control[C_ROWS_AT]), (control[C_ROWS_LIMIT] + ROOM_ROWS, ROW_COLUMNS), np.int64)
-    reads = carray(pointer(control[C_READS_AT]), (control[C_READS_LIMIT] + ROOM_READS, READ_COLUMNS), np.int64)
-    first = control[C_READS_USED]
-    row = rows[control[C_ROWS_USED]]
-    row[ROW_EPOCH] = control[C_EPOCH]
-    row[ROW_PAGE] = page
-    row[ROW_PA] = result[R_PA] & ~_OFFSET
-    row[ROW_MEMORY_TYPE] = result[R_MEMORY_TYPE]
-    row[ROW_FETCH_TYPE] = result[R_FETCH_TYPE]
+    first, count = get(control, C_READS_USED), result[R_READS]
+    row = get(control, C_ROWS_AT) + 8 * ROW_COLUMNS * get(control, C_ROWS_USED)
+    put(row, ROW_EPOCH, get(control, C_EPOCH))
+    put(row, ROW_PAGE, page)
+    put(row, ROW_PA, result[R_PA] & ~_OFFSET)
+    put(row, ROW_MEMORY_TYPE, result[R_MEMORY_TYPE])
+    put(row, ROW_FETCH_TYPE, result[R_FETCH_TYPE])
     # 1 is reserved; it acts as Non-shareable here (emu.walker).
-    row[ROW_SHAREABILITY] = SH_NON if result[R_SHAREABILITY] == 1 else result[R_SHAREABILITY]
-    row[ROW_LEAF_LOG2] = result[R_LEAF_LOG2]
-    row[ROW_LEAF2_LOG2] = result[R_LEAF2_LOG2]
-    row[ROW_CONTIGUOUS] = result[R_CONTIGUOUS]
-    row[ROW_GLOBAL] = result[R_GLOBAL]
-    row[ROW_WALK_COUNT] = result[R_READS]
-    row[ROW_WALK_FIRST] = control[C_READS_BEFORE] + first
-    for read in range(result[R_READS]):
+    put(row, ROW_SHAREABILITY, SH_NON if result[R_SHAREABILITY] == 1 else result[R_SHAREABILITY])
+    put(row, ROW_LEAF_LOG2, result[R_LEAF_LOG2])
+    put(row, ROW_LEAF2_LOG2, result[R_LEAF2_LOG2])
+    put(row, ROW_CONTIGUOUS, result[R_CONTIGUOUS])
+    put(row, ROW_GLOBAL, result[R_GLOBAL])
+    put(row, ROW_WALK_COUNT, count)
+    put(row, ROW_WALK_FIRST, get(control, C_READS_BEFORE) + first)
+    for read in range(count):
+        here = get(control, C_READS_AT) + 8 * READ_COLUMNS * (first + read)
         for column in range(READ_COLUMNS):
-            reads[first + read, column] = result[R_READ + 3 * read + column]
+            put(here, column, result[R_READ + 3 * read + column])
         watch_lines(control, result[R_READ + 3 * read], 8, WT_TABLE)
-    control[C_ROWS_USED] += 1
-    control[C_READS_USED] = first + result[R_READS]
-    if control[C_ROWS_USED] > control[C_ROWS_LIMIT] or control[C_READS_USED] > control[C_READS_LIMIT]:
-        control[C_PENDING] |= PENDING_ROOM
+    add(control, C_ROWS_USED, 1)
+    add(control, C_READS_USED, count)
+    if get(control, C_ROWS_USED) > get(control, C_ROWS_LIMIT) or first + count > get(control, C_READS_LIMIT):
+        pend(control, PENDING_ROOM)
+
+
+def walk_page(control, va, kind):
+    """Walk for an address of the current epoch, and enter its page when it is new: the fault code."""
+    regime = carray(pointer(get(control, C_REGIME_AT)), (W_UNPRIVILEGED + 1,), np.int64)
+    regions = carray(pointer(get(control, C_REGIONS_AT)), (get(control, C_REGIONS_COUNT), 3), np.uint64)
+    result = carray(pointer(get(control, C_RESULT_AT)), (RESULT_WORDS,), np.int64)
+    fault = walk(regime, regions, va, kind, result)
+    if fault != FAULT_NONE:
+        return fault
+    page = (va >> 12) & _PAGE_NUMBERS
+    row = place_of(get(control, C_PAGES_AT), get(control, C_PAGES_MASK), PAGES_COLUMNS, page)
+    if get(row, P_PAGE) == NOWHERE:
+        put(row, P_PAGE, page)
+        put(row, P_PA, result[R_PA] & ~_OFFSET)
+        put(row, P_TYPE, result[R_MEMORY_TYPE])
+        add(control, C_PAGES_USED, 1)
+        if get(control, C_PAGES_USED) > get(control, C_PAGES_LIMIT):
+            pend(control, PENDING_ROOM)
+        if get(control, C_FLAT) == 0:
+            note_translation(control, page, result)
+    return FAULT_NONE
 
 
 @njit(cache=True)
@@ -861,69 +962,55 @@ def resolve(control, va, kind):
     A page is walked, and its row appended, when it is first touched. Permissions are judged by that first walk, and of
     DC IVAC always: what else may be refused later, Unicorn refuses.
     """
-    if control[C_FLAT] != 0 and va >> control[C_PA_BITS] == 0:
-        control[C_FOUND_PA] = va & ~_OFFSET
-        control[C_FOUND_TYPE] = control[C_FLAT_TYPE]
+    if get(control, C_FLAT) != 0 and va >> get(control, C_PA_BITS) == 0:
+        put(control, C_FOUND_PA, va & ~_OFFSET)
+        put(control, C_FOUND_TYPE, get(control, C_FLAT_TYPE))
         return FAULT_NONE
     page = (va >> 12) & _PAGE_NUMBERS
-    pages = carray(pointer(control[C_PAGES_AT]), (control[C_PAGES_MASK] + 1, PAGES_COLUMNS), np.int64)
-    row = page_row(control, page)
-    known = pages[row, P_PAGE] == page
-    if not known or kind == MAINTAIN_WRITE:
-        regime = carray(pointer(control[C_REGIME_AT]), (W_UNPRIVILEGED + 1,), np.int64)
-        regions = carray(pointer(control[C_REGIONS_AT]), (control[C_REGIONS_COUNT], 3), np.uint64)
-        result = carray(pointer(control[C_RESULT_AT]), (RESULT_WORDS,), np.int64)
-        fault = walk(regime, regions, va, kind, result)
+    row = place_of(get(control, C_PAGES_AT), get(control, C_PAGES_MASK), PAGES_COLUMNS, page)
+    if get(row, P_PAGE) == NOWHERE or kind == MAINTAIN_WRITE:
+        fault = call_walk_page(control, va, kind)
         if fault != FAULT_NONE:
             return fault
-        if not known:
-            pages[row, P_PAGE] = page
-            pages[row, P_PA] = result[R_PA] & ~_OFFSET
-            pages[row, P_TYPE] = result[R_MEMORY_TYPE]
-            control[C_PAGES_USED] += 1
-            if control[C_PAGES_USED] > control[C_PAGES_LIMIT]:
-                control[C_PENDING] |= PENDING_ROOM
-            if control[C_FLAT] == 0:
-                note_translation(control, page, result)
-    control[C_FOUND_PA] = pages[row, P_PA]
-    control[C_FOUND_TYPE] = pages[row, P_TYPE]
+    put(control, C_FOUND_PA, get(row, P_PA))
+    put(control, C_FOUND_TYPE, get(row, P_TYPE))
     return FAULT_NONE
 
 
-@njit(cache=True)
+@njit(**INNER)
 def refuse(control, insn, reason, va):
     """Note the earliest instruction of the block that must not be let pass."""
-    if control[C_RAISE] == RAISE_NONE or insn < control[C_INSN]:
-        control[C_INSN] = insn
-        control[C_RAISE] = reason
-        control[C_VA] = va
+    if get(control, C_RAISE) == RAISE_NONE or insn < get(control, C_INSN):
+        put(control, C_INSN, insn)
+        put(control, C_RAISE, reason)
+        put(control, C_VA, va)
 
 
-@njit(cache=True)
+@njit(**INNER)
 def check_part(control, operand, va, size):
     """Check the bytes of an operand that lie in one page: PART_KEEP, PART_LOOK or PART_FAULTS."""
-    kind, flags, insn = operand[OP_KIND], operand[OP_FLAGS], operand[OP_INSN]
+    kind, flags, insn = get(operand, OP_KIND), get(operand, OP_FLAGS), get(operand, OP_INSN)
     if resolve(control, va, kind) != FAULT_NONE:
         if kind >= MAINTAIN:  # Unicorn faults other accesses itself
             refuse(control, insn, RAISE_WALK, va)
         return PART_FAULTS
-    if control[C_FOUND_TYPE] <= _DEVICE_GRE and kind < MAINTAIN and flags & (OP_ZERO | OP_EXCLUSIVE) != 0:
+    if get(control, C_FOUND_TYPE) <= _DEVICE_GRE and kind < MAINTAIN and flags & (OP_ZERO | OP_EXCLUSIVE) != 0:
         refuse(control, insn, RAISE_ALIGNMENT if flags & OP_ZERO != 0 else RAISE_EXCLUSIVE, va)
         return PART_FAULTS
-    if kind == STORE and note_store(control, control[C_FOUND_PA] | (va & _OFFSET), size):
+    if kind == STORE and note_store(control, get(control, C_FOUND_PA) | (va & _OFFSET), size):
         return PART_LOOK
     return PART_KEEP
 
 
-@njit(cache=True)
+@njit(**INNER)
 def check_operand(control, operand, value):
     """Check one operand in full: alignment, then the pages it touches; whether its page may be kept as seen."""
-    flags, insn, size = operand[OP_FLAGS], operand[OP_INSN], operand[OP_SIZE]
-    va = value + operand[OP_OFFSET]
-    if flags & OP_SP != 0 and (value + operand[OP_SP_DELTA]) & 15 != 0:
+    flags, insn, size = get(operand, OP_FLAGS), get(operand, OP_INSN), get(operand, OP_SIZE)
+    va = value + get(operand, OP_OFFSET)
+    if flags & OP_SP != 0 and (value + get(operand, OP_SP_DELTA)) & 15 != 0:
         refuse(control, insn, RAISE_SP_ALIGNMENT, va)
         return False
-    unaligned = va & operand[OP_ALIGNMENT] != 0
+    unaligned = va & get(operand, OP_ALIGNMENT) != 0
     if unaligned and flags & OP_STRICT != 0:
         refuse(control, insn, RAISE_ALIGNMENT, va)
         return False
@@ -931,243 +1018,211 @@ def check_operand(control, operand, value):
         va &= ~(ZVA_BLOCK - 1)
     first = min(size, 4096 - (va & _OFFSET))
     part = check_part(control, operand, va, first)
-    device = control[C_FOUND_TYPE] <= _DEVICE_GRE
+    device = get(control, C_FOUND_TYPE) <= _DEVICE_GRE
     if first < size and part != PART_FAULTS:
         part = min(part, check_part(control, operand, va + first, size - first))
-        device = device or control[C_FOUND_TYPE] <= _DEVICE_GRE
-    if unaligned and device and part != PART_FAULTS and operand[OP_KIND] < MAINTAIN and flags & OP_PREFETCH == 0:
+        device = device or get(control, C_FOUND_TYPE) <= _DEVICE_GRE
+    if unaligned and device and part != PART_FAULTS and get(operand, OP_KIND) < MAINTAIN and flags & OP_PREFETCH == 0:
         refuse(control, insn, RAISE_ALIGNMENT, va)
         return False
     return part == PART_KEEP
 
 
-@njit(cache=True)
+def check_slowly(control, group, value):
+    """Check every operand of a group, and keep the page as seen if one page has them all."""
+    keep = True
+    for place in range(get(group, G_FIRST), get(group, G_FIRST) + get(group, G_COUNT)):
+        operand = get(control, C_OPERANDS_AT) + 8 * OPERAND_COLUMNS * place
+        keep = check_operand(control, operand, value) and keep
+    low = value + get(group, G_LOW)
+    put(group, G_PAGE, NOWHERE)
+    if keep and (low & _OFFSET) + get(group, G_SPAN) <= 4096:
+        mask = get(group, G_MASK_DEVICE if get(control, C_FOUND_TYPE) <= _DEVICE_GRE else G_MASK_NORMAL)
+        if mask != -1:
+            put(group, G_MASK, mask)
+            put(group, G_PAGE, (low >> 12) & _PAGE_NUMBERS)
+    return 0
+
+
+@njit(**INNER)
+def check_group(control, group, value):
+    """Check the operands of a group, at the cost of three compares while nothing is new."""
+    low = value + get(group, G_LOW)
+    if (
+        (low >> 12) & _PAGE_NUMBERS != get(group, G_PAGE)
+        or (low & _OFFSET) + get(group, G_SPAN) > 4096
+        or value & get(group, G_MASK) != 0
+    ):
+        call_check_slowly(control, group, value)
+
+
+@njit(**INNER)
 def judge_stores_again(control):
     """Look at the stores of the block begun last once more.
 
     Lines that a walk of that same block read were not watched yet when its entry was judged.
     """
-    control[C_WATCHED_ANEW] = 0
-    if control[C_CURRENT] < 0:
+    put(control, C_WATCHED_ANEW, 0)
+    if get(control, C_CURRENT) == NOWHERE:
         return
-    record = carray(
-        pointer(control[C_RECORDS_AT] + 8 * RECORD_COLUMNS * control[C_CURRENT]), (RECORD_COLUMNS,), np.int64
-    )
-    values = carray(pointer(control[C_VALUES_AT]), (control[C_VALUES_LIMIT] + ROOM_VALUES,), np.int64)
-    groups = carray(pointer(control[C_GROUPS_AT]), (control[C_GROUPS_USED], GROUP_COLUMNS), np.int64)
-    operands = carray(pointer(control[C_OPERANDS_AT]), (control[C_OPERANDS_USED], OPERAND_COLUMNS), np.int64)
-    first = record[RC_GROUP_FIRST]
-    for row in range(first, first + record[RC_GROUP_COUNT] + record[RC_LATE_COUNT]):
-        slot = groups[row, G_SLOT]
-        value = values[control[C_CURRENT_VALUES] + slot] if slot >= 0 else np.int64(0)
-        for place in range(groups[row, G_FIRST], groups[row, G_FIRST] + groups[row, G_COUNT]):
-            if operands[place, OP_KIND] == STORE:
-                check_operand(control, operands[place], value)
+    record = record_row(control, get(control, C_CURRENT))
+    values = get(control, C_VALUES_AT) + 8 * get(control, C_CURRENT_VALUES)
+    first = get(record, RC_GROUP_FIRST)
+    for place in range(first, first + get(record, RC_GROUP_COUNT) + get(record, RC_LATE_COUNT)):
+        group = get(control, C_GROUPS_AT) + 8 * GROUP_COLUMNS * place
+        slot = get(group, G_SLOT)
+        value = get(values, slot) if slot >= 0 else np.int64(0)
+        for member in range(get(group, G_FIRST), get(group, G_FIRST) + get(group, G_COUNT)):
+            operand = get(control, C_OPERANDS_AT) + 8 * OPERAND_COLUMNS * member
+            if get(operand, OP_KIND) == STORE:
+                check_operand(control, operand, value)
 
 
-@njit(cache=True)
-def check_slowly(control, group, value):
-    """Check every operand of a group, and keep the page as seen if one page has them all."""
-    operands = carray(
-        pointer(control[C_OPERANDS_AT] + 8 * OPERAND_COLUMNS * group[G_FIRST]),
-        (group[G_COUNT], OPERAND_COLUMNS),
-        np.int64,
-    )
-    keep = True
-    for row in range(group[G_COUNT]):
-        keep = check_operand(control, operands[row], value) and keep
-    low = value + group[G_LOW]
-    group[G_PAGE] = NOWHERE
-    if keep and (low & _OFFSET) + group[G_SPAN] <= 4096:
-        mask = group[G_MASK_DEVICE] if control[C_FOUND_TYPE] <= _DEVICE_GRE else group[G_MASK_NORMAL]
-        if mask != -1:
-            group[G_MASK] = mask
-            group[G_PAGE] = (low >> 12) & _PAGE_NUMBERS
+@njit(**INNER)
+def captured_sum(engine, control, capture):
+    """X[base] + (extend(X[index]) << shift)."""
+    uc_reg_read(engine, np.int32(get(capture, CP_BASE)), pointer(control + 8 * C_SCRATCH))
+    base = get(control, C_SCRATCH)
+    uc_reg_read(engine, np.int32(get(capture, CP_INDEX)), pointer(control + 8 * C_SCRATCH))
+    index, extend = get(control, C_SCRATCH), get(capture, CP_EXTEND)
+    if extend == 1:
+        index &= 0xFFFF_FFFF
+    elif extend == 2:
+        index = (index << 32) >> 32
+    return base + (index << get(capture, CP_SHIFT))
 
 
-@njit(cache=True, inline="always")
-def check_group(control, group, value):
-    """Check the operands of a group, at the cost of three compares while nothing is new."""
-    low = value + group[G_LOW]
-    if (
-        (low >> 12) & _PAGE_NUMBERS != group[G_PAGE]
-        or (low & _OFFSET) + group[G_SPAN] > 4096
-        or value & group[G_MASK] != 0
-    ):
-        check_slowly(control, group, value)
+@njit(**INNER)
+def read_capture(engine, control, capture, value):
+    """Read what a capture names to the host address `value`."""
+    if get(capture, CP_INDEX) < 0:
+        uc_reg_read(engine, np.int32(get(capture, CP_BASE)), pointer(value))
+    else:
+        put(value, 0, captured_sum(engine, control, capture))
 
 
-@njit(cache=True, inline="always")
-def read_register(engine, control, number):
-    """Read one register of the PE."""
-    uc_reg_read(engine, np.int32(number), pointer(control.ctypes.data + 8 * C_SCRATCH))
-    return control[C_SCRATCH]
-
-
-@njit(cache=True)
-def captured(engine, control, base, index, extend, shift):
-    """X[base], or X[base] + (extend(X[index]) << shift)."""
-    value = read_register(engine, control, base)
-    if index >= 0:
-        other = read_register(engine, control, index)
-        if extend == 1:
-            other &= 0xFFFF_FFFF
-        elif extend == 2:
-            other = (other << 32) >> 32
-        value += other << shift
-    return value
-
-
-@njit(cache=True)
+@njit(**INNER)
 def halt(engine, control, reason, pc, size):
     """Stop before this block, or this instruction, and say why."""
-    control[C_REASON] = reason
-    control[C_PC] = pc
-    control[C_SIZE] = size
+    put(control, C_REASON, reason)
+    put(control, C_PC, pc)
+    put(control, C_SIZE, size)
     uc_emu_stop(engine)
 
 
-@njit(cache=True, inline="always")
-def record_of(control, pc, size):
-    """Record of a block; -1 if there is none."""
-    mask = control[C_LOOKUP_MASK]
-    lookup = carray(pointer(control[C_LOOKUP_AT]), (mask + 1, LOOKUP_COLUMNS), np.int64)
-    row = hashed(pc, mask)
-    while lookup[row, L_RECORD] >= 0:
-        if lookup[row, L_VA] == pc and lookup[row, L_SIZE] == size:
-            return lookup[row, L_RECORD]
-        row = (row + 1) & mask
-    return np.int64(-1)
-
-
 @njit(cache=True)
-def note_record(lookup, va, size, record):
+def note_record(lookup, mask, va, size, record):
     """Enter a block into the lookup table, which has a free place."""
-    mask = lookup.shape[0] - 1
-    row = hashed(va, mask)
-    while lookup[row, L_RECORD] >= 0:
-        row = (row + 1) & mask
-    lookup[row, L_VA] = va
-    lookup[row, L_SIZE] = size
-    lookup[row, L_RECORD] = record
+    place = hashed(va, mask)
+    while get(lookup + 8 * LOOKUP_COLUMNS * place, L_RECORD) != NOWHERE:
+        place = (place + 1) & mask
+    row = lookup + 8 * LOOKUP_COLUMNS * place
+    put(row, L_VA, va)
+    put(row, L_SIZE, size)
+    put(row, L_RECORD, record)
 
 
-@njit(cache=True, inline="always")
-def begin(control, record, index, pc):
-    """Append one execution, whose values have been written."""
-    executions = carray(pointer(control[C_EXECUTIONS_AT]), (control[C_EXECUTIONS_LIMIT] + 1,), np.uint32)
-    executions[control[C_EXECUTIONS_USED]] = np.uint32(record[RC_BLOCK])
-    control[C_CURRENT] = index
-    control[C_CURRENT_VALUES] = control[C_VALUES_USED]
-    control[C_EXECUTIONS_USED] += 1
-    control[C_VALUES_USED] += record[RC_VALUES]
-    control[C_INSTRUCTIONS] += record[RC_COUNT]
-    control[C_PENDING] |= record[RC_AFTER]
-    if control[C_EXECUTIONS_USED] >= control[C_EXECUTIONS_LIMIT] or control[C_VALUES_USED] > control[C_VALUES_LIMIT]:
-        control[C_PENDING] |= PENDING_FULL
-    if record[RC_STOP_INSN] >= 0:
-        stop_pc = pc + 4 * record[RC_STOP_INSN]
-        if control[C_STOP_PC] == NOWHERE or stop_pc < control[C_STOP_PC]:
-            control[C_STOP_PC] = stop_pc
-    control[C_PASS] = PASS_NOTHING
+@njit(**INNER)
+def record_of(control, pc, size):
+    """Number of the record of a block; NOWHERE if there is none."""
+    lookup, mask = get(control, C_LOOKUP_AT), get(control, C_LOOKUP_MASK)
+    place = hashed(pc, mask)
+    row = lookup + 8 * LOOKUP_COLUMNS * place
+    while get(row, L_RECORD) != NOWHERE and (get(row, L_VA) != pc or get(row, L_SIZE) != size):
+        place = (place + 1) & mask
+        row = lookup + 8 * LOOKUP_COLUMNS * place
+    return get(row, L_RECORD)
 
 
-@njit(cache=True)
-def capture_values(engine, control, record):
+@njit(**INNER)
+def capture_values(engine, control, record, values):
     """Read what the block's entry captures, and check the operands formed from it; zero its late slots."""
-    used, entries = control[C_VALUES_USED], record[RC_ENTRY_COUNT]
-    values = carray(pointer(control[C_VALUES_AT]), (control[C_VALUES_LIMIT] + ROOM_VALUES,), np.int64)
-    if entries:
-        captures = carray(
-            pointer(control[C_CAPTURES_AT] + 8 * CAPTURE_COLUMNS * record[RC_ENTRY_FIRST]),
-            (entries, CAPTURE_COLUMNS),
-            np.int64,
-        )
-        for slot in range(entries):
-            row = captures[slot]
-            values[used + slot] = captured(engine, control, row[CP_BASE], row[CP_INDEX], row[CP_EXTEND], row[CP_SHIFT])
-    for slot in range(entries, record[RC_VALUES]):
-        values[used + slot] = 0
-    if record[RC_GROUP_COUNT]:
-        groups = carray(
-            pointer(control[C_GROUPS_AT] + 8 * GROUP_COLUMNS * record[RC_GROUP_FIRST]),
-            (record[RC_GROUP_COUNT], GROUP_COLUMNS),
-            np.int64,
-        )
-        for row in range(groups.shape[0]):
-            slot = groups[row, G_SLOT]
-            check_group(control, groups[row], values[used + slot] if slot >= 0 else np.int64(0))
+    entries = get(record, RC_ENTRY_COUNT)
+    capture = get(control, C_CAPTURES_AT) + 8 * CAPTURE_COLUMNS * get(record, RC_ENTRY_FIRST)
+    for slot in range(entries):
+        read_capture(engine, control, capture + 8 * CAPTURE_COLUMNS * slot, values + 8 * slot)
+    for slot in range(entries, get(record, RC_VALUES)):
+        put(values, slot, 0)
+    group = get(control, C_GROUPS_AT) + 8 * GROUP_COLUMNS * get(record, RC_GROUP_FIRST)
+    for _ in range(get(record, RC_GROUP_COUNT)):
+        slot = get(group, G_SLOT)
+        check_group(control, group, get(values, slot) if slot >= 0 else np.int64(0))
+        group += 8 * GROUP_COLUMNS
+
+
+@njit(**INNER)
+def begin(control, record, pc):
+    """Append one execution, whose values have been written."""
+    used = get(control, C_EXECUTIONS_USED) + 1
+    put(control, C_CURRENT_VALUES, get(control, C_VALUES_USED))
+    values_used = get(control, C_VALUES_USED) + get(record, RC_VALUES)
+    put_half(get(control, C_EXECUTIONS_AT), used - 1, get(record, RC_BLOCK))
+    put(control, C_EXECUTIONS_USED, used)
+    put(control, C_VALUES_USED, values_used)
+    add(control, C_INSTRUCTIONS, get(record, RC_COUNT))
+    put(control, C_PASS, PASS_NOTHING)
+    pending = get(record, RC_AFTER)
+    if used >= get(control, C_EXECUTIONS_LIMIT) or values_used > get(control, C_VALUES_LIMIT):
+        pending |= PENDING_FULL
+    if pending != 0:
+        pend(control, pending)
+    if get(record, RC_STOP_INSN) >= 0:
+        stop_pc = pc + 4 * get(record, RC_STOP_INSN)
+        if get(control, C_STOP_PC) == NOWHERE or stop_pc < get(control, C_STOP_PC):
+            put(control, C_STOP_PC, stop_pc)
 
 
 def on_block(engine, va, size, state):
     """Block callback: capture the execution that is about to begin, or stop before it."""
-    control = carray(state, (CONTROL_WORDS,), np.int64)
-    pc, block_bytes = np.int64(va), np.int64(size)
-    if control[C_WATCHED_ANEW] != 0:
+    control, pc, block_bytes = host_of(state), np.int64(va), np.int64(size)
+    if get(control, C_WATCHED_ANEW) != 0:
         judge_stores_again(control)
-    if control[C_PENDING] != 0:
+    if get(control, C_PENDING) != 0:
         halt(engine, control, REASON_PENDING, pc, block_bytes)
         return
-    index = record_of(control, pc, block_bytes)
-    if index < 0:
+    number = record_of(control, pc, block_bytes)
+    if number == NOWHERE:
         halt(engine, control, REASON_UNKNOWN, pc, block_bytes)
         return
-    record = carray(pointer(control[C_RECORDS_AT] + 8 * RECORD_COLUMNS * index), (RECORD_COLUMNS,), np.int64)
-    if record[RC_MARKED] != 0 and control[C_PASS] == PASS_NOTHING:
+    record = record_row(control, number)
+    if get(record, RC_MARKED) != 0 and get(control, C_PASS) == PASS_NOTHING:
         halt(engine, control, REASON_MARKED, pc, block_bytes)
         return
-    if control[C_INSTRUCTIONS] + record[RC_COUNT] > control[C_BUDGET]:
+    if get(control, C_INSTRUCTIONS) + get(record, RC_COUNT) > get(control, C_BUDGET):
         halt(engine, control, REASON_BUDGET, pc, block_bytes)
         return
-    control[C_RAISE] = RAISE_NONE
-    capture_values(engine, control, record)
-    if control[C_RAISE] != RAISE_NONE and control[C_PASS] != PASS_RAISE:
+    values = get(control, C_VALUES_AT) + 8 * get(control, C_VALUES_USED)
+    put(control, C_RAISE, RAISE_NONE)
+    capture_values(engine, control, record, values)
+    if get(control, C_RAISE) != RAISE_NONE and get(control, C_PASS) != PASS_RAISE:
         halt(engine, control, REASON_RAISE, pc, block_bytes)
         return
-    begin(control, record, index, pc)
+    put(control, C_CURRENT, number)
+    begin(control, record, pc)
 
 
 def on_instruction(engine, va, size, state):
     """Code callback, bounded to one address: stop before the instruction there, or read what it captures late."""
-    control = carray(state, (CONTROL_WORDS,), np.int64)
-    pc = np.int64(va)
-    if control[C_CURRENT] < 0:
+    control, pc = host_of(state), np.int64(va)
+    if get(control, C_CURRENT) == NOWHERE:
         return
-    if pc == control[C_STOP_PC]:
+    if pc == get(control, C_STOP_PC):
         halt(engine, control, REASON_AT_PC, pc, np.int64(4))
         return
-    record = carray(
-        pointer(control[C_RECORDS_AT] + 8 * RECORD_COLUMNS * control[C_CURRENT]), (RECORD_COLUMNS,), np.int64
-    )
-    if record[RC_LATE_COUNT] == 0:
-        return
-    late = carray(
-        pointer(control[C_LATE_AT] + 8 * LATE_COLUMNS * record[RC_LATE_FIRST]),
-        (record[RC_LATE_COUNT], LATE_COLUMNS),
-        np.int64,
-    )
-    insn = (pc - record[RC_VA]) >> 2
-    for row in range(late.shape[0]):
-        if late[row, LT_INSN] == insn:
-            capture_late(engine, control, late[row])
-            if control[C_RAISE] != RAISE_NONE:
+    record = record_row(control, get(control, C_CURRENT))
+    values = get(control, C_VALUES_AT) + 8 * get(control, C_CURRENT_VALUES)
+    insn = (pc - get(record, RC_VA)) >> 2
+    late = get(control, C_LATE_AT) + 8 * LATE_COLUMNS * get(record, RC_LATE_FIRST)
+    for _ in range(get(record, RC_LATE_COUNT)):
+        if get(late, LT_INSN) == insn:
+            value = values + 8 * get(late, LT_SLOT)
+            read_capture(engine, control, late + 8 * LT_CAPTURE, value)
+            put(control, C_RAISE, RAISE_NONE)
+            check_group(control, get(control, C_GROUPS_AT) + 8 * GROUP_COLUMNS * get(late, LT_GROUP), load_word(value))
+            if get(control, C_RAISE) != RAISE_NONE:
                 halt(engine, control, REASON_RAISE_LATE, pc, np.int64(4))
                 return
-
-
-@njit(cache=True)
-def capture_late(engine, control, late):
-    """Read one late value into its slot, and check the operand formed from it."""
-    value = captured(engine, control, late[LT_BASE], late[LT_INDEX], late[LT_EXTEND], late[LT_SHIFT])
-    values = carray(pointer(control[C_VALUES_AT]), (control[C_VALUES_LIMIT] + ROOM_VALUES,), np.int64)
-    values[control[C_CURRENT_VALUES] + late[LT_SLOT]] = value
-    group = carray(
-        pointer(control[C_GROUPS_AT] + 8 * GROUP_COLUMNS * late[LT_GROUP]),
-        (GROUP_COLUMNS,),
-        np.int64,
-    )
-    control[C_RAISE] = RAISE_NONE
-    check_group(control, group, value)
+        late += 8 * LATE_COLUMNS
 
 
 CALLBACK = types.void(types.voidptr, types.uint64, types.uint32, types.voidptr)
@@ -1178,11 +1233,17 @@ CALLBACK = types.void(types.voidptr, types.uint64, types.uint32, types.voidptr)
 def callbacks():
     """Compile, or load from disk, the block and the instruction callback: their addresses. Needs the JIT."""
     for name in ("uc_reg_read", "uc_emu_stop"):
-        address = ctypes.cast(getattr(binding.uclib, name), ctypes.c_void_p).value
-        llvmlite.binding.add_symbol(name, address)
-    compiled = [cfunc(CALLBACK, cache=True)(function) for function in (on_block, on_instruction)]
-    _KEPT.extend(compiled)
-    return tuple(callback.address for callback in compiled)
+        llvmlite.binding.add_symbol(name, ctypes.cast(getattr(binding.uclib, name), ctypes.c_void_p).value)
+    for function in (walk_page, check_slowly):
+        llvmlite.binding.add_symbol(f"relocscope_{function.__name__}", _compiled(SLOW, function))
+    return tuple(_compiled(CALLBACK, function) for function in (on_block, on_instruction))
+
+
+def _compiled(signature, function):
+    """Compile a function for callers in C, and keep it for the life of the process: its address."""
+    compiled = cfunc(signature, cache=True)(function)
+    _KEPT.append(compiled)
+    return compiled.address
 
 
 _KEPT: list[object] = []
