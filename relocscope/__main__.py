@@ -1,4 +1,4 @@
-"""`python -m relocscope`: the command line, where the console script is not on the PATH."""
+"""`python -m relocscope` is the console script."""
 
 from relocscope.cli import main
 
