@@ -110,7 +110,6 @@ class Capture:
         self._regions = memory.region_table
         self._result: Words = np.zeros(kernels.RESULT_WORDS, np.int64)
         self._records = _Table(self.control, kernels.C_RECORDS_AT, kernels.RECORD_COLUMNS)
-        self._captures = _Table(self.control, kernels.C_CAPTURES_AT, kernels.CAPTURE_COLUMNS)
         self._groups = _Table(self.control, kernels.C_GROUPS_AT, kernels.GROUP_COLUMNS)
         self._operands = _Table(self.control, kernels.C_OPERANDS_AT, kernels.OPERAND_COLUMNS)
         self._late = _Table(self.control, kernels.C_LATE_AT, kernels.LATE_COLUMNS)
@@ -265,7 +264,7 @@ class Capture:
         self._point(kernels.C_REGIME_AT, self._regime_words)
         control[kernels.C_FLAT] = not regime.stage1 and not regime.stage2
         control[kernels.C_FLAT_TYPE], control[kernels.C_PA_BITS] = regime.flat_type, regime.pa_bits
-        for table in (self._records, self._captures, self._groups, self._operands, self._late):
+        for table in (self._records, self._groups, self._operands, self._late):
             table.used = 0
         control[kernels.C_GROUPS_USED] = control[kernels.C_PAGES_USED] = control[kernels.C_WATCH_USED] = 0
         self._recorded.clear()
@@ -325,8 +324,6 @@ class Capture:
             code.row,
             len(code.insns),
             len(code.lowered.entry) + len(code.lowered.late),
-            self._captures.append(parts.captures),
-            len(parts.captures),
             group_first,
             parts.entry_groups,
             self._late.append(late),
@@ -434,6 +431,8 @@ def _carry_over(old: Words, new: Words) -> None:
 
 def joined(chunks: list[NDArray[Any]], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Concatenate the chunks, letting go of each as it is copied: host memory never holds everything twice."""
+    if len(chunks) == 1:
+        return chunks.pop()
     whole = np.empty(sum(map(len, chunks)), dtype)
     at = len(whole)
     while chunks:

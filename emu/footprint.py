@@ -22,11 +22,10 @@ _ALWAYS_ALIGNED = InsnFlag.EXCLUSIVE | InsnFlag.ACQUIRE | InsnFlag.RELEASE
 class Footprint:
     """Rows for the callbacks. Places of operands and groups are counted from this block's first."""
 
-    captures: Words
-    late: Words
     groups: Words
     """First those of values read at entry, then one for each late capture."""
     entry_groups: int
+    late: Words
     operands: Words
 
 
@@ -37,23 +36,23 @@ def footprint(insns: Sequence[Insn], lowered: LoweredBlock, aligned: bool, sp_al
         if insn.access is not Access.NONE:
             slot = int(lowered.rows["slot"][place])
             by_slot.setdefault(slot, []).append(_operand(place, insn, lowered, aligned, sp_aligned))
+    no_register = Capture(STACK_POINTER, NO_REGISTER, 0, 0)
+    captures = dict(enumerate(lowered.entry)) | {each.slot: each.capture for each in lowered.late}
     entry_slots = [slot for slot in by_slot if slot < len(lowered.entry)]
-    late_slots = [late.slot for late in lowered.late]
     operands: list[list[int]] = []
     groups: list[list[int]] = []
-    for slot in entry_slots + late_slots:
+    for slot in entry_slots + [late.slot for late in lowered.late]:
         members = by_slot[slot]
-        groups.append([slot, *_extent(members), *_masks(members), len(operands), len(members)])
+        capture = _capture(captures.get(slot, no_register))
+        groups.append([slot, *capture, *_extent(members), *_masks(members), len(operands), len(members)])
         operands += members
-    late = [
-        [*_capture(each.capture), each.insn, each.slot, len(entry_slots) + row] for row, each in enumerate(lowered.late)
-    ]
     return Footprint(
-        captures=_words([_capture(each) for each in lowered.entry], 4),
-        late=_words(late, 7),
-        groups=_words(groups, 9),
+        groups=_words(groups, kernels.G_COUNT + 1),
         entry_groups=len(entry_slots),
-        operands=_words(operands, 7),
+        late=_words(
+            [[each.insn, len(entry_slots) + row] for row, each in enumerate(lowered.late)], kernels.LT_GROUP + 1
+        ),
+        operands=_words(operands, kernels.OP_SP_DELTA + 1),
     )
 
 

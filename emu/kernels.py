@@ -541,7 +541,6 @@ def walk(words, regions, va, access, result):
     C_FOUND_PA,  # what `resolve` found
     C_FOUND_TYPE,
     C_SCRATCH,  # one register, on its way
-    C_WATCHED_ANEW,  # 1: lines became watched since the block begun last was judged
     C_EXECUTIONS_AT,
     C_EXECUTIONS_USED,
     C_EXECUTIONS_LIMIT,
@@ -551,7 +550,6 @@ def walk(words, regions, va, access, result):
     C_LOOKUP_AT,
     C_LOOKUP_MASK,
     C_RECORDS_AT,
-    C_CAPTURES_AT,
     C_GROUPS_AT,
     C_GROUPS_USED,
     C_OPERANDS_AT,
@@ -576,7 +574,7 @@ def walk(words, regions, va, access, result):
     C_REGIONS_COUNT,
     C_REGIME_AT,
     C_RESULT_AT,
-) = range(55)
+) = range(53)
 CONTROL_WORDS = 64
 NOWHERE = -1
 
@@ -604,6 +602,8 @@ PENDING_FULL = 8
 """Executions or values are full."""
 PENDING_ROOM = 16
 """Pages, translations, walk reads or watched pages are nearly full."""
+PENDING_JUDGE = 32
+"""Lines became watched since the last block was judged: the callback looks itself."""
 
 PASS_NOTHING = 0
 PASS_MARK = 1
@@ -627,30 +627,24 @@ LOOKUP_COLUMNS = 3
     RC_BLOCK,  # row of Trace.blocks
     RC_COUNT,
     RC_VALUES,
-    RC_ENTRY_FIRST,
-    RC_ENTRY_COUNT,
     RC_GROUP_FIRST,
-    RC_GROUP_COUNT,
+    RC_GROUP_COUNT,  # of those read at entry
     RC_LATE_FIRST,
     RC_LATE_COUNT,
     RC_MARKED,
     RC_AFTER,  # PENDING_... to set once it has begun
     RC_STOP_INSN,  # stop before this instruction of it; -1
-) = range(13)
+) = range(11)
 RECORD_COLUMNS = 16
 
-# Columns of a capture: Unicorn's register numbers; index -1 if none.
-CP_BASE, CP_INDEX, CP_EXTEND, CP_SHIFT = range(4)
-CAPTURE_COLUMNS = 4
-
-# Columns of a late capture: what to read has the columns of a capture; its operands are one group.
-LT_CAPTURE, LT_INSN, LT_SLOT, LT_GROUP = 0, 4, 5, 6
-LATE_COLUMNS = 8
-
-# Columns of a group: the operands of a block that share a slot. While all of them stay within the page seen last, and
-# the value is aligned by G_MASK, nothing need be looked up.
+# Columns of a group: a value to capture, and the operands of the block that are formed from it. While all of them stay
+# within the page seen last, and the value is aligned by G_MASK, nothing need be looked up.
 (
-    G_SLOT,  # -1: the value is 0
+    G_SLOT,  # -1: the value is 0, and not captured (PC-relative loads)
+    G_BASE,  # the value: X[base], or X[base] + (extend(X[index]) << shift), by Unicorn's numbers of registers
+    G_INDEX,  # -1 if none
+    G_EXTEND,
+    G_SHIFT,
     G_LOW,  # lowest offset
     G_SPAN,  # bytes from there to the end of the highest
     G_PAGE,  # page seen last; NOWHERE
@@ -659,8 +653,12 @@ LATE_COLUMNS = 8
     G_MASK_DEVICE,
     G_FIRST,
     G_COUNT,
-) = range(9)
-GROUP_COLUMNS = 10
+) = range(13)
+GROUP_COLUMNS = 16
+
+# Columns of a late capture: before which instruction which group's value is read.
+LT_INSN, LT_GROUP = range(2)
+LATE_COLUMNS = 2
 
 # Columns of an operand.
 (
@@ -765,7 +763,8 @@ else:
         """Read a word of a row."""
 
         def generate(context, builder, signature, arguments):
-            return builder.load(_element(context, builder, *arguments, types.int64))
+            row, column = arguments
+            return builder.load(_element(context, builder, row, column, types.int64))
 
         return types.int64(types.int64, types.int64), generate
 
@@ -887,7 +886,7 @@ def watch_lines(control, pa, size, column):
         lines = get(row, column)
         if lines >> line & 1 == 0:
             put(row, column, lines | np.int64(1) << line)
-            put(control, C_WATCHED_ANEW, 1)
+            pend(control, PENDING_JUDGE)
 
 
 @njit(**INNER)
@@ -1045,24 +1044,12 @@ def check_slowly(control, group, value):
 
 
 @njit(**INNER)
-def check_group(control, group, value):
-    """Check the operands of a group, at the cost of three compares while nothing is new."""
-    low = value + get(group, G_LOW)
-    if (
-        (low >> 12) & _PAGE_NUMBERS != get(group, G_PAGE)
-        or (low & _OFFSET) + get(group, G_SPAN) > 4096
-        or value & get(group, G_MASK) != 0
-    ):
-        call_check_slowly(control, group, value)
-
-
-@njit(**INNER)
 def judge_stores_again(control):
     """Look at the stores of the block begun last once more.
 
     Lines that a walk of that same block read were not watched yet when its entry was judged.
     """
-    put(control, C_WATCHED_ANEW, 0)
+    put(control, C_PENDING, get(control, C_PENDING) & ~PENDING_JUDGE)
     if get(control, C_CURRENT) == NOWHERE:
         return
     record = record_row(control, get(control, C_CURRENT))
@@ -1079,26 +1066,38 @@ def judge_stores_again(control):
 
 
 @njit(**INNER)
-def captured_sum(engine, control, capture):
+def captured_sum(engine, control, group):
     """X[base] + (extend(X[index]) << shift)."""
-    uc_reg_read(engine, np.int32(get(capture, CP_BASE)), pointer(control + 8 * C_SCRATCH))
+    uc_reg_read(engine, np.int32(get(group, G_BASE)), pointer(control + 8 * C_SCRATCH))
     base = get(control, C_SCRATCH)
-    uc_reg_read(engine, np.int32(get(capture, CP_INDEX)), pointer(control + 8 * C_SCRATCH))
-    index, extend = get(control, C_SCRATCH), get(capture, CP_EXTEND)
+    uc_reg_read(engine, np.int32(get(group, G_INDEX)), pointer(control + 8 * C_SCRATCH))
+    index, extend = get(control, C_SCRATCH), get(group, G_EXTEND)
     if extend == 1:
         index &= 0xFFFF_FFFF
     elif extend == 2:
         index = (index << 32) >> 32
-    return base + (index << get(capture, CP_SHIFT))
+    return base + (index << get(group, G_SHIFT))
 
 
 @njit(**INNER)
-def read_capture(engine, control, capture, value):
-    """Read what a capture names to the host address `value`."""
-    if get(capture, CP_INDEX) < 0:
-        uc_reg_read(engine, np.int32(get(capture, CP_BASE)), pointer(value))
+def capture_group(engine, control, group, values):
+    """Read the value of a group into its slot, and check the operands formed from it."""
+    slot = get(group, G_SLOT)
+    if slot < 0:
+        value = np.int64(0)
     else:
-        put(value, 0, captured_sum(engine, control, capture))
+        if get(group, G_INDEX) < 0:
+            uc_reg_read(engine, np.int32(get(group, G_BASE)), pointer(values + 8 * slot))
+        else:
+            put(values, slot, captured_sum(engine, control, group))
+        value = get(values, slot)
+    low = value + get(group, G_LOW)
+    if (
+        (low >> 12) & _PAGE_NUMBERS != get(group, G_PAGE)
+        or (low & _OFFSET) + get(group, G_SPAN) > 4096
+        or value & get(group, G_MASK) != 0
+    ):
+        call_check_slowly(control, group, value)
 
 
 @njit(**INNER)
@@ -1135,22 +1134,6 @@ def record_of(control, pc, size):
 
 
 @njit(**INNER)
-def capture_values(engine, control, record, values):
-    """Read what the block's entry captures, and check the operands formed from it; zero its late slots."""
-    entries = get(record, RC_ENTRY_COUNT)
-    capture = get(control, C_CAPTURES_AT) + 8 * CAPTURE_COLUMNS * get(record, RC_ENTRY_FIRST)
-    for slot in range(entries):
-        read_capture(engine, control, capture + 8 * CAPTURE_COLUMNS * slot, values + 8 * slot)
-    for slot in range(entries, get(record, RC_VALUES)):
-        put(values, slot, 0)
-    group = get(control, C_GROUPS_AT) + 8 * GROUP_COLUMNS * get(record, RC_GROUP_FIRST)
-    for _ in range(get(record, RC_GROUP_COUNT)):
-        slot = get(group, G_SLOT)
-        check_group(control, group, get(values, slot) if slot >= 0 else np.int64(0))
-        group += 8 * GROUP_COLUMNS
-
-
-@njit(**INNER)
 def begin(control, record, pc):
     """Append one execution, whose values have been written."""
     used = get(control, C_EXECUTIONS_USED) + 1
@@ -1161,6 +1144,8 @@ def begin(control, record, pc):
     put(control, C_VALUES_USED, values_used)
     add(control, C_INSTRUCTIONS, get(record, RC_COUNT))
     put(control, C_PASS, PASS_NOTHING)
+    for late in range(get(record, RC_LATE_COUNT)):  # theirs are the last slots, and may never be reached
+        put(get(control, C_VALUES_AT), values_used - 1 - late, 0)
     pending = get(record, RC_AFTER)
     if used >= get(control, C_EXECUTIONS_LIMIT) or values_used > get(control, C_VALUES_LIMIT):
         pending |= PENDING_FULL
@@ -1175,7 +1160,7 @@ def begin(control, record, pc):
 def on_block(engine, va, size, state):
     """Block callback: capture the execution that is about to begin, or stop before it."""
     control, pc, block_bytes = host_of(state), np.int64(va), np.int64(size)
-    if get(control, C_WATCHED_ANEW) != 0:
+    if get(control, C_PENDING) & PENDING_JUDGE != 0:
         judge_stores_again(control)
     if get(control, C_PENDING) != 0:
         halt(engine, control, REASON_PENDING, pc, block_bytes)
@@ -1192,8 +1177,11 @@ def on_block(engine, va, size, state):
         halt(engine, control, REASON_BUDGET, pc, block_bytes)
         return
     values = get(control, C_VALUES_AT) + 8 * get(control, C_VALUES_USED)
+    group = get(control, C_GROUPS_AT) + 8 * GROUP_COLUMNS * get(record, RC_GROUP_FIRST)
     put(control, C_RAISE, RAISE_NONE)
-    capture_values(engine, control, record, values)
+    for _ in range(get(record, RC_GROUP_COUNT)):
+        capture_group(engine, control, group, values)
+        group += 8 * GROUP_COLUMNS
     if get(control, C_RAISE) != RAISE_NONE and get(control, C_PASS) != PASS_RAISE:
         halt(engine, control, REASON_RAISE, pc, block_bytes)
         return
@@ -1215,10 +1203,9 @@ def on_instruction(engine, va, size, state):
     late = get(control, C_LATE_AT) + 8 * LATE_COLUMNS * get(record, RC_LATE_FIRST)
     for _ in range(get(record, RC_LATE_COUNT)):
         if get(late, LT_INSN) == insn:
-            value = values + 8 * get(late, LT_SLOT)
-            read_capture(engine, control, late + 8 * LT_CAPTURE, value)
             put(control, C_RAISE, RAISE_NONE)
-            check_group(control, get(control, C_GROUPS_AT) + 8 * GROUP_COLUMNS * get(late, LT_GROUP), load_word(value))
+            group = get(control, C_GROUPS_AT) + 8 * GROUP_COLUMNS * get(late, LT_GROUP)
+            capture_group(engine, control, group, values)
             if get(control, C_RAISE) != RAISE_NONE:
                 halt(engine, control, REASON_RAISE_LATE, pc, np.int64(4))
                 return
