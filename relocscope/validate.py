@@ -1,0 +1,187 @@
+"""The accuracy table: published figures beside what the model gives, without a word on which of them agree."""
+
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from relocscope import microbench
+from traces.errors import InputError
+from traces.sizes import parse_size
+
+if TYPE_CHECKING:
+    from caches import CoreConfig
+
+SCHEMA = "relocscope/validate/1"
+
+GOAL_MEAN, GOAL_WORST = 0.15, 0.30
+"""Mean and largest absolute error that the predicted rows are to keep to."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One published figure and the model's."""
+
+    id: str
+    kind: str
+    """published (a relocation) or microbenchmark."""
+    case: str | None
+    core: str
+    bytes: int
+    reference: float
+    model: float
+    unit: str
+    calibrated: bool
+    disputed: bool
+    source: str
+    note: str
+
+    @property
+    def error(self) -> float:
+        """How much larger the model's figure is, as a share of the published one."""
+        return self.model / self.reference - 1
+
+    @property
+    def predicted(self) -> bool:
+        """Neither fitted to nor disputed: what the model is judged by."""
+        return not (self.calibrated or self.disputed)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Every row that was asked for."""
+
+    rows: tuple[Row, ...]
+
+    @property
+    def predicted(self) -> tuple[Row, ...]:
+        """The rows that count."""
+        return tuple(row for row in self.rows if row.predicted)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object of `validate --json`."""
+        disputed = [row for row in self.rows if row.disputed]
+        return {
+            "schema": SCHEMA,
+            "rows": [_plain(row) for row in self.rows],
+            "mape_predicted": mean_error(self.predicted),
+            "worst_predicted": worst_error(self.predicted),
+            "mape_disputed": mean_error(disputed),
+            "predicted": len(self.predicted),
+            "missed": [row.id for row in self.predicted if abs(row.error) > GOAL_WORST],
+            "goal": {"mape": GOAL_MEAN, "worst": GOAL_WORST},
+        }
+
+
+def mean_error(rows: Sequence[Row]) -> float | None:
+    """Mean absolute error, None of no rows."""
+    return sum(abs(row.error) for row in rows) / len(rows) if rows else None
+
+
+def worst_error(rows: Sequence[Row]) -> float | None:
+    """Largest absolute error, None of no rows."""
+    return max((abs(row.error) for row in rows), default=None)
+
+
+def _plain(row: Row) -> dict[str, Any]:
+    facts = asdict(row) | {"model": float(f"{row.model:.6g}"), "error": round(row.error, 4)}
+    order = ("id", "kind", "case", "core", "bytes", "reference", "model", "unit", "error")
+    return {key: facts[key] for key in (*order, "calibrated", "disputed", "source", "note")}
+
+
+@cache
+def references() -> Mapping[str, Any]:
+    """relocscope/references.toml, read."""
+    return tomllib.loads((resources.files("relocscope") / "references.toml").read_text(encoding="utf-8"))
+
+
+def validate(
+    cores: Sequence[str] = (), *, published: bool = True, configs: Mapping[str, "CoreConfig"] | None = None
+) -> Table:
+    """Fill the table: all of it, or the rows of some cores; without `published`, only microbenchmarks.
+
+    `configs` stands in for presets, by name.
+    """
+    import caches
+
+    for core in cores:
+        if core not in caches.core_names():
+            raise InputError(f"core {core!r}: no such preset; known: {', '.join(caches.core_names())}")
+    rows: list[Row] = []
+    for entry in references()["published"] if published else ():
+        if not cores or entry["core"] in cores:
+            rows.append(_published(entry))
+    for board in references()["board"]:
+        if not cores or board["core"] in cores:
+            config = (configs or {}).get(board["core"]) or caches.core(board["core"])
+            rows.extend(_of_board(board, config.override(board["set"]) if "set" in board else config))
+    return Table(tuple(rows))
+
+
+def _published(entry: Mapping[str, Any]) -> Row:
+    size = parse_size(entry["size"], entry["id"])
+    return Row(
+        id=entry["id"],
+        kind="published",
+        case=entry["case"],
+        core=entry["core"],
+        bytes=size,
+        reference=entry["seconds"],
+        model=_relocation(entry["case"], entry["core"], size),
+        unit="s",
+        calibrated=entry.get("calibrated", False),
+        disputed=entry.get("disputed", False),
+        source=entry["source"],
+        note=entry.get("note", ""),
+    )
+
+
+@cache
+def _relocation(case: str, core: str, size: int) -> float:
+    """Modelled seconds of a relocation; two letters may be about the same one."""
+    import relocscope
+
+    return relocscope.run(case, core=core, size=size).seconds
+
+
+def _of_board(board: Mapping[str, Any], config: "CoreConfig") -> Iterator[Row]:
+    """Yield the rows of one benchmark run on one board."""
+    label = f"@{board['label']}" if "label" in board else ""
+    leaf = parse_size(board.get("leaf", "4KiB"), board["source"])
+
+    def row(name: str, size: int, unit: str, reference: float, model: float) -> Row:
+        known = references().get("gap", {}).get(f"{board['core']}/{name}{label}", "")
+        return Row(
+            id=f"{board['core']}/{name}{label}",
+            kind="microbenchmark",
+            case=None,
+            core=board["core"],
+            bytes=size,
+            reference=reference,
+            model=model,
+            unit=unit,
+            calibrated=name in board.get("calibrated", ()),
+            disputed=False,
+            source=board["source"],
+            note="; ".join(text for text in (known, board.get("note", "")) if text),
+        )
+
+    if "memcpy" in board:
+        rate = microbench.memcpy(config, leaf).bytes_per_second
+        yield row("memcpy", microbench.COPY_BYTES, "B/s", board["memcpy"] * 1e6, rate)
+    if "memset" in board:
+        rate = microbench.memset(config, leaf).bytes_per_second
+        yield row("memset", microbench.COPY_BYTES, "B/s", board["memset"] * 1e6, rate)
+    for leaf_text, measured in board.get("latency_ns", {}).items():
+        stage2 = parse_size(board["stage2_leaf"], board["source"]) if "stage2_leaf" in board else 0
+        ladder = microbench.latency(config, parse_size(leaf_text, leaf_text), stage2_leaf_bytes=stage2)
+        l1d_ns = config.l1d.hit_cycles * 1e9 / config.frequency_hz
+        for size_text, extra in zip(references()["sizes"], measured, strict=True):
+            size = parse_size(size_text, size_text)
+            yield row(f"latency/{size_text}/{leaf_text}", size, "ns", round(extra + l1d_ns, 3), ladder[size])
+    if "nc_read" in board:
+        reads = microbench.uncached_reads(config, "Normal-NC")
+        for width, rate in board["nc_read"].items():
+            yield row(f"nc-read/{width}", microbench.READ_BYTES, "ns", int(width) * 1e3 / rate, reads[int(width)])
