@@ -1,4 +1,4 @@
-"""Capture: the arrays that the compiled callbacks append to, and the Trace they become.
+"""Capture: what the compiled callbacks are told of blocks and pages, and how they are put into Unicorn.
 
 Discovery by stopping: a callback that meets a block it has no record of stops Unicorn before it, `Capture.install`
 tells the callbacks what to read of that block, and the run goes on. Everything that the callbacks know (blocks, pages,
@@ -6,7 +6,7 @@ watched lines) holds for one epoch: a new one begins with empty tables, and bloc
 """
 
 import ctypes
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,31 +20,14 @@ from asm.decode import Insn, decode
 from emu import kernels
 from emu.footprint import Footprint, footprint
 from emu.memory import PhysicalMemory
+from emu.recording import Recording
 from emu.regime import Regime, words
-from traces.schema import (
-    BLOCK,
-    EPOCH,
-    EXCEPTION,
-    INSN,
-    MARK,
-    RANGE,
-    TRANSLATION,
-    WALK_READ,
-    Access,
-    EpochCause,
-    InsnFlag,
-    Mark,
-)
-from traces.trace import Trace
+from traces.schema import EpochCause, InsnFlag
 
 Words = NDArray[np.int64]
 
-EXECUTIONS_AT_ONCE = 1 << 20
-VALUES_AT_ONCE = 1 << 21
-ROWS_AT_ONCE = 1 << 14
-READS_AT_ONCE = 1 << 16
-
-_MOVES_DATA = (Access.LOAD, Access.STORE, Access.LOAD_STORE, Access.ZERO)
+_LOOKUP_ROWS, _PAGES_ROWS, _WATCH_ROWS = 256, 4096, 4096
+"""What the tables of an epoch begin with: beyond their limits, room for more than any one block can add."""
 _MASK64 = (1 << 64) - 1
 
 
@@ -60,7 +43,7 @@ def unsigned(value: int) -> int:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Code:
-    """One block as it was first met: its place, its bytes, and what lowering made of them."""
+    """One block as it was first met: its place, its instructions, and what lowering made of them."""
 
     va: int
     pa: int
@@ -69,6 +52,7 @@ class Code:
     insns: tuple[Insn, ...]
     lowered: LoweredBlock
     footprints: dict[tuple[bool, bool], Footprint] = field(default_factory=dict)
+    """By (aligned, sp_aligned)."""
 
     @property
     def size(self) -> int:
@@ -98,39 +82,26 @@ class _Table:
 
 
 class Capture:
-    """What one run does, as it does it. The callbacks append; everything else here is called while Unicorn stands."""
+    """The callbacks of one run, and their control block. Everything here is called while Unicorn stands."""
 
     def __init__(self, uc: Uc, memory: PhysicalMemory, budget: int, *, keep: bool = True) -> None:
-        self._uc, self._memory, self._keep = uc, memory, keep
+        self._uc, self._memory = uc, memory
         self._handles: list[int] = []
         self.control: Words = np.zeros(kernels.CONTROL_WORDS, np.int64)
         self._at = self.control.ctypes.data
         self.control[kernels.C_BUDGET] = min(budget, (1 << 63) - 1)
         self.control[kernels.C_STOP_PC] = kernels.NOWHERE
-        self._regions = memory.region_table
-        self._result: Words = np.zeros(kernels.RESULT_WORDS, np.int64)
+        self.recording = Recording(self.control, keep=keep)
+        self.reads_counter = False
         self._records = _Table(self.control, kernels.C_RECORDS_AT, kernels.RECORD_COLUMNS)
         self._groups = _Table(self.control, kernels.C_GROUPS_AT, kernels.GROUP_COLUMNS)
         self._operands = _Table(self.control, kernels.C_OPERANDS_AT, kernels.OPERAND_COLUMNS)
         self._late = _Table(self.control, kernels.C_LATE_AT, kernels.LATE_COLUMNS)
         self._recorded: list[Code] = []
         self._known: dict[tuple[int, int, bytes], Code] = {}
-        self._hooked: set[int] = set()
-        self._insns: list[NDArray[Any]] = []
-        self._insn_count = 0
-        self._blocks: list[tuple[int, int, int, int, int, int]] = []
-        self._epochs: list[tuple[np.void, int]] = []
         self._regimes: dict[Regime, tuple[np.void, Words]] = {}
-        self._marks: list[tuple[int, int, int]] = []
-        self._exceptions: list[np.void] = []
-        self._executions_before = 0
-        self._execution_chunks: list[NDArray[np.uint32]] = []
-        self._value_chunks: list[NDArray[np.uint64]] = []
-        self._row_chunks: list[Words] = []
-        self._read_chunks: list[Words] = []
-        self.reads_counter = False
-        self._fresh_chunk()
-        self._fresh_rows()
+        self._hooked: set[int] = set()
+        self._regions, self._result = memory.region_table, np.zeros(kernels.RESULT_WORDS, np.int64)
         self._point(kernels.C_REGIONS_AT, self._regions)
         self.control[kernels.C_REGIONS_COUNT] = len(self._regions)
         self._point(kernels.C_RESULT_AT, self._result)
@@ -163,50 +134,33 @@ class Capture:
         self._handles.clear()
         self._uc.ctl_flush_tb()
 
-    # -- Buffers ------------------------------------------------------------------------------------------------------
+    # -- Epochs and their tables --------------------------------------------------------------------------------------
 
-    def _fresh_chunk(self) -> None:
-        self._executions = np.empty(EXECUTIONS_AT_ONCE + 1, np.uint32)
-        self._values = np.empty(VALUES_AT_ONCE + kernels.ROOM_VALUES, np.uint64)
-        self._point(kernels.C_EXECUTIONS_AT, self._executions)
-        self._point(kernels.C_VALUES_AT, self._values)
-        self.control[kernels.C_EXECUTIONS_LIMIT] = EXECUTIONS_AT_ONCE
-        self.control[kernels.C_VALUES_LIMIT] = VALUES_AT_ONCE
-        self.control[kernels.C_EXECUTIONS_USED] = self.control[kernels.C_VALUES_USED] = 0
-
-    def put_away(self) -> None:
-        """Keep the executions and values so far, and give the callbacks empty arrays."""
-        used = int(self.control[kernels.C_EXECUTIONS_USED])
-        if self._keep:
-            self._executions_before += used
-            self._execution_chunks.append(self._executions[:used])
-            self._value_chunks.append(self._values[: int(self.control[kernels.C_VALUES_USED])])
-        self.control[kernels.C_CURRENT] = kernels.NOWHERE
-        self._fresh_chunk()
-
-    def _fresh_rows(self) -> None:
-        self._rows = np.empty((ROWS_AT_ONCE + kernels.ROOM_ROWS, kernels.ROW_COLUMNS), np.int64)
-        self._reads = np.empty((READS_AT_ONCE + kernels.ROOM_READS, kernels.READ_COLUMNS), np.int64)
-        self._point(kernels.C_ROWS_AT, self._rows)
-        self._point(kernels.C_READS_AT, self._reads)
-        self.control[kernels.C_ROWS_LIMIT], self.control[kernels.C_READS_LIMIT] = ROWS_AT_ONCE, READS_AT_ONCE
-        self.control[kernels.C_ROWS_USED] = self.control[kernels.C_READS_USED] = 0
-
-    def _put_rows_away(self) -> None:
-        read_count = int(self.control[kernels.C_READS_USED])
-        self._row_chunks.append(self._rows[: int(self.control[kernels.C_ROWS_USED])])
-        self._read_chunks.append(self._reads[:read_count])
-        self.control[kernels.C_READS_BEFORE] += read_count
-        self._fresh_rows()
+    def begin_epoch(self, regime: Regime, cause: EpochCause) -> None:
+        """Begin an epoch: nothing that the callbacks know of pages and blocks holds any longer."""
+        control = self.control
+        if regime not in self._regimes:
+            self._regimes[regime] = (regime.to_record(), words(regime))
+        row, regime_words = self._regimes[regime]
+        self.regime = regime
+        control[kernels.C_EPOCH] = self.recording.epoch(row, cause)
+        self._point(kernels.C_REGIME_AT, regime_words)
+        control[kernels.C_FLAT] = not regime.stage1 and not regime.stage2
+        control[kernels.C_FLAT_TYPE], control[kernels.C_PA_BITS] = regime.flat_type, regime.pa_bits
+        for table in (self._records, self._groups, self._operands, self._late):
+            table.used = 0
+        control[kernels.C_GROUPS_USED] = control[kernels.C_PAGES_USED] = control[kernels.C_WATCH_USED] = 0
+        control[kernels.C_CURRENT] = kernels.NOWHERE
+        self._recorded.clear()
+        self._set_lookup(_LOOKUP_ROWS)
+        self._set_pages(_PAGES_ROWS)
+        self._set_watch(_WATCH_ROWS)
 
     def make_room(self) -> None:
-        """Whatever is nearly full: put rows away, double the tables."""
+        """Whatever is nearly full: put rows away, double tables."""
         control = self.control
-        if (
-            control[kernels.C_ROWS_USED] > control[kernels.C_ROWS_LIMIT]
-            or control[kernels.C_READS_USED] > control[kernels.C_READS_LIMIT]
-        ):
-            self._put_rows_away()
+        if self.recording.rows_are_full:
+            self.recording.put_rows_away()
         if control[kernels.C_PAGES_USED] > control[kernels.C_PAGES_LIMIT]:
             old = self._pages
             self._set_pages(2 * len(old))
@@ -234,52 +188,19 @@ class Capture:
         self._point(kernels.C_LOOKUP_AT, self._lookup)
         self.control[kernels.C_LOOKUP_MASK] = rows - 1
 
-    # -- Epochs -------------------------------------------------------------------------------------------------------
-
-    @property
-    def executions(self) -> int:
-        """Executions so far: the `at` of a mark made now."""
-        return self._executions_before + int(self.control[kernels.C_EXECUTIONS_USED])
-
-    @property
-    def instructions(self) -> int:
-        """Instructions executed so far."""
-        return int(self.control[kernels.C_INSTRUCTIONS])
-
-    def mark(self, kind: Mark, a: int) -> None:
-        """Mark what happens between the last execution and the next."""
-        self._marks.append((self.executions, int(kind), a))
-
-    def begin_epoch(self, regime: Regime, cause: EpochCause) -> None:
-        """Begin an epoch: nothing that the callbacks know of pages and blocks holds any longer."""
-        if self._epochs:
-            self.mark(Mark.EPOCH, len(self._epochs))
-        control = self.control
-        control[kernels.C_EPOCH] = len(self._epochs)
-        if regime not in self._regimes:
-            self._regimes[regime] = (regime.to_record(), words(regime))
-        record, self._regime_words = self._regimes[regime]
-        self._epochs.append((record, int(cause)))
-        self.regime = regime
-        self._point(kernels.C_REGIME_AT, self._regime_words)
-        control[kernels.C_FLAT] = not regime.stage1 and not regime.stage2
-        control[kernels.C_FLAT_TYPE], control[kernels.C_PA_BITS] = regime.flat_type, regime.pa_bits
-        for table in (self._records, self._groups, self._operands, self._late):
-            table.used = 0
-        control[kernels.C_GROUPS_USED] = control[kernels.C_PAGES_USED] = control[kernels.C_WATCH_USED] = 0
-        self._recorded.clear()
-        self._set_lookup(256)
-        self._set_pages(1024)
-        self._set_watch(1024)
-        control[kernels.C_CURRENT] = kernels.NOWHERE
-
     # -- Blocks -------------------------------------------------------------------------------------------------------
 
     def fetched_from(self, va: int) -> int | None:
         """Translate a fetch from `va`, noting its page's translation; None if the walk faults."""
-        if kernels.resolve(self._at, signed(va), kernels.FETCH) != kernels.FAULT_NONE:
-            return None
-        return unsigned(self.control[kernels.C_FOUND_PA]) | va & 0xFFF
+        judge = self.control[kernels.C_PENDING] & kernels.PENDING_JUDGE
+        fault = kernels.resolve(self._at, signed(va), kernels.FETCH)
+        self._keep_judge(judge)
+        return None if fault else unsigned(self.control[kernels.C_FOUND_PA]) | va & 0xFFF
+
+    def _keep_judge(self, judge: int) -> None:
+        """Undo PENDING_JUDGE: what is watched only now was read after the last block's stores, and holds them."""
+        if not judge:
+            self.control[kernels.C_PENDING] &= ~kernels.PENDING_JUDGE
 
     def find(self, va: int, pa: int, size: int) -> Code:
         """Return the block at `va` as memory has it now, decoded when it is new."""
@@ -292,12 +213,8 @@ class Capture:
     def _decode(self, va: int, pa: int, code: bytes) -> Code:
         insns = tuple(decode(code, va))
         lowered = lower(insns, pa)
-        accesses = int(np.isin(lowered.rows["access"], _MOVES_DATA).sum())
-        values = len(lowered.entry) + len(lowered.late)
-        self._blocks.append((va, pa, self._insn_count, len(insns), values, accesses))
-        self._insns.append(lowered.rows)
-        self._insn_count += len(insns)
-        return Code(va, pa, len(self._blocks) - 1, insns, lowered)
+        row = self.recording.block(va, pa, lowered.rows, len(lowered.entry) + len(lowered.late))
+        return Code(va, pa, row, insns, lowered)
 
     def install(self, code: Code, *, marked: bool, after: int, stop_insn: int) -> None:
         """Tell the callbacks of a block, as the current regime has it.
@@ -333,7 +250,9 @@ class Capture:
             stop_insn,
         )
         self._note_record(code, self._records.append(record))
+        judge = self.control[kernels.C_PENDING] & kernels.PENDING_JUDGE
         kernels.watch_lines(self._at, code.pa, code.size, kernels.WT_CODE)
+        self._keep_judge(judge)
         stops = [each.insn for each in code.lowered.late] + ([stop_insn] if stop_insn >= 0 else [])
         self.hook_instructions(code.va + 4 * insn for insn in stops)
 
@@ -377,103 +296,9 @@ class Capture:
     def truncate(self, executed: int) -> None:
         """Note that the block begun last was left after `executed` of its instructions: none takes it back."""
         code = self.current
-        if code is None or executed >= len(code.insns):
-            return
-        self.control[kernels.C_INSTRUCTIONS] -= len(code.insns) - executed
-        self.control[kernels.C_PENDING] &= ~kernels.PENDING_REGIME  # only a block's last instruction can change it
-        if executed:
-            self.mark(Mark.TRUNCATE, executed)
-            return
-        self.control[kernels.C_EXECUTIONS_USED] -= 1
-        self.control[kernels.C_VALUES_USED] = self.control[kernels.C_CURRENT_VALUES]
-        self.control[kernels.C_CURRENT] = kernels.NOWHERE
-
-    def exception(self, row: np.void) -> None:
-        """Append an exception that is being taken (its `at` is filled in here), and its mark."""
-        row["at"] = self.executions
-        self.mark(Mark.EXCEPTION, len(self._exceptions))
-        self._exceptions.append(row)
-
-    # -- The result ---------------------------------------------------------------------------------------------------
-
-    def trace(self, meta: Mapping[str, Any]) -> Trace:
-        """Give up what was captured as a Trace; the capture is empty afterwards."""
-        self.put_away()
-        self._put_rows_away()
-        blocks = np.zeros(len(self._blocks), BLOCK)
-        for name, column in zip(
-            ("va", "pa", "first", "count", "values", "accesses"), zip(*self._blocks, strict=True), strict=False
-        ):
-            blocks[name] = column
-        epochs = np.array([record for record, _ in self._epochs], EPOCH)
-        epochs["cause"] = [cause for _, cause in self._epochs]
-        marks = np.zeros(len(self._marks), MARK)
-        for row, (at, kind, a) in zip(marks, self._marks, strict=True):
-            row["at"], row["kind"], row["a"] = at, kind, a
-        return Trace(
-            insns=np.concatenate([np.zeros(0, INSN), *self._insns]),
-            blocks=blocks,
-            executions=joined(self._execution_chunks, np.dtype(np.uint32)),
-            values=joined(self._value_chunks, np.dtype(np.uint64)),
-            epochs=epochs,
-            translations=_translations(self._row_chunks),
-            walk_reads=_walk_reads(self._read_chunks),
-            exceptions=np.array(self._exceptions, EXCEPTION),
-            marks=marks,
-            ranges=np.zeros(0, RANGE),
-            meta=dict(meta),
-        )
+        if code is not None and executed < len(code.insns):
+            self.recording.truncate(len(code.insns), executed)
 
 
 def _carry_over(old: Words, new: Words) -> None:
     kernels.carry_over(old.ctypes.data, len(old), new.ctypes.data, len(new), new.shape[1])
-
-
-def joined(chunks: list[NDArray[Any]], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Concatenate the chunks, letting go of each as it is copied: host memory never holds everything twice."""
-    if len(chunks) == 1:
-        return chunks.pop()
-    whole = np.empty(sum(map(len, chunks)), dtype)
-    at = len(whole)
-    while chunks:
-        chunk = chunks.pop()
-        whole[at - len(chunk) : at] = chunk
-        at -= len(chunk)
-    return whole
-
-
-_ROW_FIELDS: Mapping[str, int] = {
-    "epoch": kernels.ROW_EPOCH,
-    "page": kernels.ROW_PAGE,
-    "pa": kernels.ROW_PA,
-    "memory_type": kernels.ROW_MEMORY_TYPE,
-    "fetch_type": kernels.ROW_FETCH_TYPE,
-    "shareability": kernels.ROW_SHAREABILITY,
-    "leaf_log2": kernels.ROW_LEAF_LOG2,
-    "leaf2_log2": kernels.ROW_LEAF2_LOG2,
-    "contiguous": kernels.ROW_CONTIGUOUS,
-    "is_global": kernels.ROW_GLOBAL,
-    "walk_count": kernels.ROW_WALK_COUNT,
-    "walk_first": kernels.ROW_WALK_FIRST,
-}
-
-
-def _records(chunks: list[Words], dtype: np.dtype[Any], columns: Mapping[str, int]) -> NDArray[Any]:
-    """Turn rows of words into records, letting go of each chunk as it is copied."""
-    whole = np.zeros(sum(map(len, chunks)), dtype)
-    at = len(whole)
-    while chunks:
-        chunk = chunks.pop()
-        part = whole[at - len(chunk) : at]
-        for name, column in columns.items():
-            part[name] = chunk[:, column]
-        at -= len(chunk)
-    return whole
-
-
-def _translations(chunks: list[Words]) -> NDArray[Any]:
-    return _records(chunks, TRANSLATION, _ROW_FIELDS)
-
-
-def _walk_reads(chunks: list[Words]) -> NDArray[Any]:
-    return _records(chunks, WALK_READ, {"pa": 0, "level": 1, "stage": 2})

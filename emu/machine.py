@@ -83,6 +83,6 @@ class Machine:
             outcome=ending.outcome,
             reason=ending.reason,
             fault=run.fault,
-            instructions=captured.instructions,
-            trace=captured.trace(meta),
+            instructions=captured.recording.instructions,
+            trace=captured.recording.trace(meta),
         )

@@ -160,7 +160,7 @@ class Run:
         if cause is not None or pending & ~(kernels.PENDING_FULL | kernels.PENDING_ROOM):
             self._charge()
         if pending & kernels.PENDING_FULL:
-            capture.put_away()
+            capture.recording.put_away()
         if pending & kernels.PENDING_ROOM:
             capture.make_room()
         if cause is None and pending & kernels.PENDING_REGIME:
@@ -225,7 +225,7 @@ class Run:
         if pc in self._phases:
             if self._phases[pc] != self._phase:
                 self._phase = self._phases[pc]
-                self._capture.mark(Mark.PHASE, self._phase)
+                self._capture.recording.mark(Mark.PHASE, self._phase)
         elif last is not None and last.va == pc:
             return Ending(outcome=Outcome.HANG, reason=f"the PE never leaves the branch to itself at {self._where(pc)}")
         self._control[kernels.C_PASS] = kernels.PASS_MARK
@@ -349,7 +349,7 @@ class Run:
         control[kernels.C_PASS] = kernels.PASS_NOTHING
         self._refused = None
         taken = deliver(self._cpu, event)
-        self._capture.exception(taken.to_record())
+        self._capture.recording.exception(taken.to_record())
         if not event.meant and self.fault is None:
             self.fault = self._fault_of(taken)
         if taken.to_el == EL3:
@@ -375,7 +375,7 @@ class Run:
     def _recurs(self, taken: Taken) -> Ending | None:
         """Whether this exception has come before and nothing was done in between, or ever will be."""
         event = taken.event
-        progress = (self._capture.executions, int(self._control[kernels.C_INSTRUCTIONS]))
+        progress = (self._capture.recording.executions, int(self._control[kernels.C_INSTRUCTIONS]))
         if progress != self._progress:
             self._seen.clear()
             self._progress = progress

@@ -20,6 +20,7 @@ from guests import (
 )
 from guests import touched_natively as natively
 
+from emu import recording
 from emu.registers import encoding
 from emu.tables import AF, S2_NORMAL_WB, S2_READ, S2_WRITE, SH_INNER, UXN
 from traces.errors import InputError
@@ -351,8 +352,6 @@ def test_without_capture_nothing_is_kept() -> None:
 
 def test_buffers_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks of executions, values, rows and reads so small that everything overflows many times."""
-    from emu import capture
-
     def prepare(guest: Guest) -> None:
         guest.translate_el1(guest.identity())
 
@@ -368,7 +367,7 @@ def test_buffers_grow(monkeypatch: pytest.MonkeyPatch) -> None:
         """
     whole = Guest(source, prepare=prepare).run().trace
     for name, value in (("EXECUTIONS_AT_ONCE", 7), ("VALUES_AT_ONCE", 11), ("ROWS_AT_ONCE", 5), ("READS_AT_ONCE", 9)):
-        monkeypatch.setattr(capture, name, value)
+        monkeypatch.setattr(recording, name, value)
     pieces = Guest(source, prepare=prepare).run().trace
     for name in ("executions", "values", "translations", "walk_reads", "blocks", "insns", "marks"):
         assert np.array_equal(getattr(whole, name), getattr(pieces, name)), name
