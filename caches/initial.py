@@ -4,7 +4,7 @@ import numpy as np
 
 from caches.config import CoreConfig, Inclusion, Replacement
 from caches.kernels import DIRTY, OLD
-from caches.state import LEVEL_NAMES, Ints, Records, State, level_lines
+from caches.state import LEVEL_NAMES, Ints, Records, State, level_ways
 from traces.schema import Role
 
 DIRTY_SHARE = 0.3
@@ -29,13 +29,32 @@ _CLEANED = (
 _FALLBACK_LINES = (1 << 40 >> 6, 1 << 24)
 
 
+_KEPT = 4
+_kept: dict[tuple[object, ...], tuple[list[Records], int]] = {}
+"""The last few fillings: drawing one takes longer than replaying the slices that `explain` replays by the hundred."""
+
+
 def kernel_dirty(state: State, config: CoreConfig, ranges: Records, *, seed: int) -> None:
     """Fill L1D, L2 and L3 with lines of RAM, some of them dirty. The same seed gives the same lines."""
+    key = (config.l1d, config.l2, config.l3, ranges.tobytes(), seed)
+    if key not in _kept:
+        while len(_kept) >= _KEPT:
+            del _kept[next(iter(_kept))]
+        _fill(state, config, ranges, seed)
+        _kept[key] = ([level_ways(state, row).copy() for row in range(3)], int(state.words["tick"][0]))
+        return
+    lines, tick = _kept[key]
+    for row in range(3):
+        level_ways(state, row)[:] = lines[row]
+    state.words["tick"] = tick
+
+
+def _fill(state: State, config: CoreConfig, ranges: Records, seed: int) -> None:
     draw = np.random.default_rng(seed)
     tick = 1
     for row in (2, 1, 0):
-        held = level_lines(state, row)
-        if len(held) == 0:
+        tags, held = level_ways(state, row)
+        if len(tags) == 0:
             continue
         sets, ways = int(state.words["level_sets"][0, row]), int(state.words["level_ways"][0, row])
         lines = _lines(draw, ranges, sets * ways * 2)
@@ -45,7 +64,7 @@ def kernel_dirty(state: State, config: CoreConfig, ranges: Records, *, seed: int
         way = np.arange(len(index)) - np.searchsorted(index, np.arange(sets))[index]
         fits = way < ways
         at = index[fits] * ways + way[fits]
-        held["tag"][at] = lines[order][fits] + 1
+        tags[at] = lines[order][fits] + 1
         held["info"][at] = np.where(draw.random(len(at)) < DIRTY_SHARE, DIRTY | OLD, 0)
         if state.words["level_replacement"][0, row] <= Replacement.FIFO:
             held["age"][at] = np.arange(tick, tick + len(at))
@@ -95,10 +114,10 @@ def _drop_duplicates(state: State, config: CoreConfig) -> None:
     """Leave each line in the level nearest to the core only; under an inclusive L2, L1D starts empty."""
     above: Ints = np.zeros(0, np.int64)
     for row in range(3):
-        held = level_lines(state, row)
-        gone = np.isin(held["tag"], above)
+        tags, held = level_ways(state, row)
+        gone = np.isin(tags, above)
         if LEVEL_NAMES[row] == "l1d" and config.l2.inclusion == Inclusion.INCLUSIVE:
-            gone = held["tag"] != 0
-        held["tag"][gone] = 0
+            gone = tags != 0
+        tags[gone] = 0
         held["info"][gone] = 0
-        above = np.concatenate([above, held["tag"][held["tag"] != 0]])
+        above = np.concatenate([above, tags[tags != 0]])
