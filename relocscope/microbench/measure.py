@@ -109,7 +109,7 @@ def latency(
 
 
 def memcpy(config: "CoreConfig", leaf_bytes: int = 4096) -> Rate:
-    """Copy 64 MiB by ldp and stp: a slice of its steady state, with the caches as the end of such a copy leaves them."""
+    """Copy 64 MiB by ldp and stp: a slice of the steady state, caches as the end of such a copy leaves them."""
     source, destination = HEAP, HEAP + COPY_BYTES + (2 << 20) + _SKEW
     last = COPY_BYTES - WARM_BYTES
     registers = {0: destination, 1: source, 20: destination + last, 21: source + last}
