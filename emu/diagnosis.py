@@ -111,7 +111,8 @@ def walk_sentence(memory: PhysicalMemory, regime: Regime, found: Translation, ac
         return f"{head}: {found.va:#x} {_out_of_range(regime, fault.stage, fault.kind)}"
     last = found.reads[-1]
     if fault.kind is FaultKind.EXTERNAL:
-        return f"{head}: the descriptor at {last.pa:#x} lies where there is no memory"
+        external = f"{stage}synchronous external abort on the walk, level {fault.level}"
+        return f"{external}: the descriptor at {last.pa:#x} lies where there is no memory"
     descriptor = memory.read_u64(last.pa)
     where = f"{descriptor:#018x} (at {last.pa:#x})"
     if fault.kind is FaultKind.PERMISSION:

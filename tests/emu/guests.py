@@ -165,7 +165,7 @@ def touched(trace: Trace) -> list[Touch]:
                 how = "rw"  # Unicorn compares and exchanges
             base = int(insn["va"] if insn["flags"] & InsnFlag.LITERAL else values[int(insn["slot"])])
             va, size = (base + int(insn["offset"])) % (1 << 64), int(insn["size"])
-            step = int(insn["element"])
+            step = min(int(insn["element"]), 8)  # Unicorn halves Q registers
             if insn["access"] == Access.ZERO:
                 va, step = va & ~63, 64
             for each in how:

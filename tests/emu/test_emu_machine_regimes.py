@@ -372,3 +372,35 @@ def test_buffers_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("executions", "values", "translations", "walk_reads", "blocks", "insns", "marks"):
         assert np.array_equal(getattr(whole, name), getattr(pieces, name)), name
     assert len(whole.translations) == 0x300 + 1
+
+
+def test_a_page_of_tables_is_looked_at_every_time() -> None:
+    """A group that stores to it and loads from it must not be kept as seen: the second round hits a live descriptor."""
+
+    def prepare(guest: Guest) -> None:
+        tables = guest.identity()
+        guest.translate_el1(tables)
+        leaf = tables.lookup(DATA)
+        page = leaf.pa & ~0xFFF
+        guest.cpu.x[9], guest.cpu.x[14] = page + 0x400, leaf.pa - (page + 0x400)
+        guest.cpu.x[12], guest.cpu.x[11] = leaf.value + (MORE - DATA), 2
+
+    guest = Guest(
+        """
+        mov x1, #DATA
+        ldr x2, [x1]
+        b again
+        again:
+        str x12, [x9]
+        ldr x13, [x9]
+        add x9, x9, x14
+        subs x11, x11, #1
+        b.ne again
+        ldr x2, [x1]
+        br x30
+        """,
+        prepare=prepare,
+    )
+    trace = guest.run().trace
+    assert causes(trace) == [EpochCause.START, EpochCause.TABLE_STORE]
+    assert touched(trace) == natively(guest)

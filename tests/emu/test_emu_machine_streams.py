@@ -1,5 +1,8 @@
 """The addresses that a trace gives are those that Unicorn touches, guest by guest."""
 
+import random
+from collections.abc import Callable
+
 import pytest
 from guests import CODE, DATA, DEVICE, MORE, NORMAL, RAM, TABLES, VECTORS, Guest, touched, touched_natively
 
@@ -82,6 +85,45 @@ def skipping_handler(guest: Guest) -> None:
     )
 
 
+def random_program(seed: int) -> str:
+    """Loads and stores of every addressing mode among arithmetic on their bases, in blocks that loop."""
+    rng = random.Random(seed)
+    text = ["mov x1, #DATA", "mov x2, #MORE", "mov x3, #8", "mov x4, #12", "mov x9, #DATA", "mov x10, x1"]
+    for block in range(4):
+        text.append(f"block{block}:")
+        text += [rng.choice(_STEPS).format(base=rng.choice(("x1", "x2", "x9")), n=rng.randrange(16)) for _ in range(24)]
+        text += ["and x1, x1, #0xfffffffffffffff8", "sub x4, x4, #1", f"tbnz x4, #0, block{block}"]
+    return "\n".join([*text, "br x30"])
+
+
+_STEPS = (
+    "ldr x5, [{base}, #{n}]",
+    "ldr x6, [{base}], #8",
+    "ldr x5, [{base}, #16]!",
+    "str x6, [{base}, x3]",
+    "str w6, [{base}, w3, uxtw #2]",
+    "ldrb w5, [{base}, x3]",
+    "strh w5, [{base}], #2",
+    "ldp x5, x6, [{base}, #32]",
+    "stp x5, x6, [{base}], #-16",
+    "ldnp x5, x7, [{base}]",
+    "stnp w5, w7, [{base}, #8]",
+    "ldp q0, q1, [{base}, #-64]",
+    "str q0, [{base}, #48]",
+    "ldrsw x7, [{base}, x3, lsl #2]",
+    "add {base}, {base}, #{n}",
+    "sub {base}, {base}, #{n}",
+    "mov x10, {base}",
+    "ldr x7, [x10, #8]",
+    "mov x9, x1",
+    "add x3, x3, #{n}",
+    "and x3, x3, #0xff",
+    "add x9, {base}, x3",
+    "prfm pldl1keep, [{base}, #64]",
+    "nop",
+)
+
+
 def remapping(guest: Guest) -> None:
     """x9, x10: the leaf of DATA, and what it is to become (MORE)."""
     tables = guest.identity()
@@ -134,6 +176,24 @@ GUESTS = {
         add x3, x3, #0xff8
         stp x2, x2, [x3]
         ldp x4, x5, [x3]
+        br x30
+        """,
+        prepare=swapped,
+    ),
+    "window-over-pages": Guest(
+        """
+        mov x1, #DATA
+        mov x3, #MORE
+        mov x4, #0x180
+        again:
+        ldp x5, x6, [x1, #8]
+        ldr x7, [x1, #0x100]
+        str x7, [x3, #-16]
+        strb w7, [x3, #0x7f]
+        add x1, x1, #48
+        add x3, x3, #56
+        subs x4, x4, #1
+        b.ne again
         br x30
         """,
         prepare=swapped,
@@ -291,6 +351,17 @@ def test_trace_touches_what_unicorn_touches(name: str) -> None:
     assert (result.outcome, result.reason) == ("completed", "")
     expected = touched_natively(guest)
     assert expected
+    assert touched(result.trace) == expected
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("prepare", [identity, swapped])
+def test_random_programs(seed: int, prepare: Callable[[Guest], None]) -> None:
+    guest = Guest(random_program(seed), prepare=prepare)
+    result = guest.run()
+    assert result.outcome == "completed", result
+    expected = touched_natively(guest)
+    assert len(expected) > 100
     assert touched(result.trace) == expected
 
 
