@@ -22,7 +22,12 @@ NZCV_BITS = 28
 RW = 1 << 31
 E2H = 1 << 34
 
+_VA_RANGE, _VA_RANGE_LVA = 15 << 16, 1 << 16
+
 _CP_REG = arm64_const.UC_ARM64_REG_CP_REG
+UNICORN_PA_BITS = 44
+"""Physical address size of every PE in `MODELS` (ID_AA64MMFR0_EL1.PARange)."""
+
 _PA_BITS = (32, 36, 40, 42, 44, 48, 52)
 _V8_1 = {"TTBR1_EL2", "CONTEXTIDR_EL2"}
 _SCR_EL3 = 0x501
@@ -98,13 +103,22 @@ class GeneralRegisters(Sequence[int]):
 class Cpu:
     """One PE over physical memory, at EL1h with everything masked and both MMUs off until told otherwise.
 
-    Lower levels are AArch64 and Non-secure, HCR_EL2 has RW only. The memory's regions are mapped as they are now.
+    Lower levels are AArch64 and Non-secure, HCR_EL2 has RW only. The memory's regions are mapped as they are now. `lva`
+    and `pa_bits` give a `max` FEAT_LVA (52-bit VAs with the 64K granule) and another physical address size than
+    Unicorn's 44 bits, 52 among them: emu.host_translation makes them good.
     """
 
-    def __init__(self, memory: PhysicalMemory, model: str = "cortex-a72") -> None:
+    def __init__(
+        self, memory: PhysicalMemory, model: str = "cortex-a72", *, lva: bool = False, pa_bits: int = UNICORN_PA_BITS
+    ) -> None:
         if model not in MODELS:
             raise InputError(f"cpu model {model!r}: must be one of {', '.join(MODELS)}")
+        if pa_bits not in _PA_BITS:
+            raise InputError(f"pa_bits {pa_bits}: must be one of {', '.join(map(str, _PA_BITS))}")
+        if model != "max" and (lva or pa_bits != UNICORN_PA_BITS):
+            raise InputError(f"cpu model {model!r}: has {UNICORN_PA_BITS}-bit PAs and no FEAT_LVA; only 'max' may differ")
         self.model = model
+        self.lva, self.pa_bits = lva, pa_bits
         self.memory = memory
         self.uc = Uc(UC_ARCH_ARM64, UC_MODE_ARM)
         self.uc.ctl_set_cpu_model(MODELS[model])
@@ -114,8 +128,17 @@ class Cpu:
         self.sysreg["HCR_EL2"] = RW
         for region in memory.regions:
             self.uc.mem_map_ptr(region.pa, region.size, UC_PROT_ALL, ctypes.c_void_p(region.data.ctypes.data))
-        self.pa_bits = _PA_BITS[min(self.sysreg["ID_AA64MMFR0_EL1"] & 15, 6)]
         self.enter(1)
+
+    @property
+    def id_registers(self) -> dict[str, int]:
+        """What ID registers say of this PE where Unicorn's model says something else (Arm ARM D19.2)."""
+        told = {}
+        if self.pa_bits != UNICORN_PA_BITS:
+            told["ID_AA64MMFR0_EL1"] = self.sysreg["ID_AA64MMFR0_EL1"] & ~15 | _PA_BITS.index(self.pa_bits)
+        if self.lva:
+            told["ID_AA64MMFR2_EL1"] = self.sysreg["ID_AA64MMFR2_EL1"] & ~_VA_RANGE | _VA_RANGE_LVA
+        return told
 
     @property
     def pc(self) -> int:
@@ -184,6 +207,7 @@ class Cpu:
             vttbr=read["VTTBR_EL2"],
             vbar=read["VBAR_" + level],
             pa_bits=self.pa_bits,
+            lva=self.lva,
         )
 
     def flush_tlb(self) -> None:

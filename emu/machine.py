@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from emu.capture import Capture
-from emu.cpu import Cpu
+from emu.cpu import UNICORN_PA_BITS, Cpu
+from emu.host_translation import HostTranslation
 from emu.memory import PhysicalMemory
 from emu.run import Fault, Outcome, Run
 from emu.system_access import SystemAccess
@@ -38,7 +39,9 @@ class Machine:
     """One PE over physical memory. Set `cpu` up (registers, level, PC), then `run`.
 
     `forced_sctlr`: by level, (mask, value) forced upon every write of SCTLR_ELx and upon its value at the start.
-    `id_registers`: what the guest reads of these instead of Unicorn's model (CTR_EL0, ID_AA64MMFR0_EL1 ...).
+    `id_registers`: what the guest reads of these instead of Unicorn's model (CTR_EL0, ID_AA64MMFR0_EL1 ...). `lva` and
+    `pa_bits`: of the PE, see Cpu; its ID registers say so. `host_translation`: our walker translates also where
+    Unicorn's own MMU could, which is for tests.
     """
 
     def __init__(
@@ -46,12 +49,16 @@ class Machine:
         memory: PhysicalMemory,
         *,
         cpu: str = "cortex-a72",
+        lva: bool = False,
+        pa_bits: int = UNICORN_PA_BITS,
         forced_sctlr: Mapping[int, tuple[int, int]] | None = None,
         id_registers: Mapping[str, int] | None = None,
+        host_translation: bool = False,
     ) -> None:
         self.memory = memory
-        self.cpu = Cpu(memory, cpu)
-        self._access = SystemAccess(self.cpu, forced_sctlr or {}, id_registers or {})
+        self.cpu = Cpu(memory, cpu, lva=lva, pa_bits=pa_bits)
+        self._access = SystemAccess(self.cpu, forced_sctlr or {}, self.cpu.id_registers | dict(id_registers or {}))
+        self._translation = HostTranslation(self.cpu, always=host_translation)
 
     def run(
         self,
@@ -70,7 +77,15 @@ class Machine:
         goes on where this one ended.
         """
         captured = Capture(self.cpu.uc, self.memory, budget, keep=capture)
-        run = Run(self.cpu, self._access, captured, stop_pa=stop_pa, phases=phases or {}, symbols=symbols or {})
+        run = Run(
+            self.cpu,
+            self._access,
+            self._translation,
+            captured,
+            stop_pa=stop_pa,
+            phases=phases or {},
+            symbols=symbols or {},
+        )
         ending = run.to_end()
         meta: dict[str, Any] = {
             "outcome": str(ending.outcome),

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from unicorn import UC_ERR_FETCH_UNMAPPED, UC_HOOK_INTR, UcError, unicorn_const
+from unicorn import UC_ERR_EXCEPTION, UC_ERR_FETCH_UNMAPPED, UC_HOOK_INTR, UcError, unicorn_const
 
 from asm.decode import Insn, decode
 from emu import exceptions, kernels
@@ -12,13 +12,15 @@ from emu.capture import Capture, Code, signed, unsigned
 from emu.cpu import Cpu
 from emu.diagnosis import HVC, INSTRUCTION_ABORT, SMC, SVC, access_abort, diagnose, fetch_abort, walk_access
 from emu.exceptions import EL3, Event, ExceptionClass, Taken, deliver
+from emu.host_translation import HostTranslation
 from emu.memory import PhysicalMemory
+from emu.regime import Regime
 from emu.system_access import SystemAccess
 from emu.walker import WalkAccess, translate
 from traces.schema import PAGE_BYTES, EpochCause, InsnClass, InsnFlag, Mark, Phase
 
-_UNTIL = (1 << 64) - 1
-"""No instruction is there: every stop is one that we asked for."""
+_NO_EXIT = 0
+"""Unicorn's `until`, which counts for nothing here: every stop is one that we asked for."""
 _UNMAPPED = (unicorn_const.UC_ERR_READ_UNMAPPED, unicorn_const.UC_ERR_WRITE_UNMAPPED)
 _ILLEGAL, _AARCH32 = 1 << 20, 1 << 4
 """PSTATE.IL and nRW, where SPSR has them."""
@@ -72,13 +74,14 @@ class Run:
         self,
         cpu: Cpu,
         access: SystemAccess,
+        translation: HostTranslation,
         capture: Capture,
         *,
         stop_pa: int | None,
         phases: Mapping[int, Phase],
         symbols: Mapping[str, int],
     ) -> None:
-        self._cpu, self._access, self._capture = cpu, access, capture
+        self._cpu, self._access, self._translation, self._capture = cpu, access, translation, capture
         self._stop_pa, self._phases = stop_pa, phases
         self._symbols = sorted((va, name) for name, va in symbols.items())
         self._control = capture.control
@@ -94,16 +97,20 @@ class Run:
         """Run until the guest completes, hangs, faults or exhausts its budget."""
         self._access.force()
         self._cpu.flush_code()
-        self._cpu.flush_tlb()
-        self._capture.begin_epoch(self._cpu.regime(), EpochCause.START)
+        self._begin_epoch(self._cpu.regime(), EpochCause.START)
         hook = self._cpu.uc.hook_add(UC_HOOK_INTR, self._on_interrupt)
+        # On its way out Unicorn fetches from where it was to stop: if stage 2 refuses that, HPFAR_EL2 is overwritten.
+        self._cpu.uc.ctl_exits_enabled(True)
+        self._cpu.uc.ctl_set_exits([])
         try:
             while True:
                 ending = self._advance()
                 if ending is not None:
                     return ending
         finally:
+            self._cpu.uc.ctl_exits_enabled(False)
             self._cpu.uc.hook_del(hook)
+            self._translation.stop()
             self._capture.unhook()
 
     def _on_interrupt(self, uc: object, number: int, _: object) -> None:
@@ -118,7 +125,7 @@ class Run:
         self._interrupts.clear()
         error = 0
         try:
-            self._cpu.uc.emu_start(self._cpu.pc, _UNTIL)
+            self._cpu.uc.emu_start(self._cpu.pc, _NO_EXIT)
         except UcError as stopped:
             error = stopped.errno
         if self._interrupts:
@@ -173,10 +180,16 @@ class Run:
                 cause = EpochCause.CODE_STORE
             else:
                 return
-        # Unicorn's TLB goes with the epoch: a translation that software forgot to invalidate may be evicted at any
-        # time, and what the trace says of the new tables has to be what Unicorn does.
-        self._cpu.flush_tlb()
-        capture.begin_epoch(regime, cause)
+        self._begin_epoch(regime, cause)
+
+    def _begin_epoch(self, regime: Regime, cause: EpochCause) -> None:
+        """Begin an epoch, translated by whoever can serve it.
+
+        Unicorn's TLB goes with the epoch before: a translation that software forgot to invalidate may be evicted at any
+        time, and what the trace says of the new tables has to be what Unicorn does.
+        """
+        self._translation.serve(regime)
+        self._capture.begin_epoch(regime, cause)
 
     def _charge(self) -> None:
         """Count what had to be done outside of Unicorn against the budget, so that this bounds the host's time too."""
@@ -313,21 +326,38 @@ class Run:
 
     def _interrupted(self, number: int) -> Ending | None:
         """Unicorn met an exception: cut the block where it happened, and deliver it."""
-        if number not in (SVC, HVC, SMC, INSTRUCTION_ABORT):
+        if number == INSTRUCTION_ABORT:
+            return self._fetch_refused()
+        if number not in (SVC, HVC, SMC):
             self._cut()
         self._settle()
         return self._take(diagnose(self._cpu, self._capture.regime, number))
 
     def _failed(self, error: int) -> Ending | None:
-        """Unicorn met an access to where there is no memory."""
-        if error == UC_ERR_FETCH_UNMAPPED:
-            self._settle()
-            return self._take(fetch_abort(self._cpu.memory, self._capture.regime, self._cpu.pc))
-        if error not in _UNMAPPED:
+        """Unicorn met an access to where there is no memory, or that our own translation refuses."""
+        refused = error == UC_ERR_EXCEPTION and self._translation.active
+        if error == UC_ERR_FETCH_UNMAPPED or (refused and self._translation.refused_fetch):
+            return self._fetch_refused()
+        if error not in _UNMAPPED and not refused:
             raise RuntimeError(f"Unicorn failed at {self._cpu.pc:#x}: {UcError(error)}")
         self._cut()
         self._settle()
         return self._take(access_abort(self._cpu, self._capture.regime, self._insn_at(self._cpu.pc)))
+
+    def _fetch_refused(self) -> Ending | None:
+        """Settle, and abort, unless the fetch was judged by a regime that had just ended.
+
+        Unicorn fetches before the block callback can see that the last block changed the regime: it may be that the new
+        one, or the one before, is not for its own MMU to serve.
+        """
+        changed = self._control[kernels.C_PENDING] & kernels.PENDING_REGIME
+        returned = changed and self._last_is_eret()
+        self._settle()
+        event = fetch_abort(self._cpu.memory, self._capture.regime, self._cpu.pc)
+        if changed and event.external:
+            # It translates. If there is really no memory, the next attempt says so.
+            return self._arrive() if returned else None
+        return self._take(event)
 
     def _cut(self) -> None:
         """Truncate the block that was left at PC."""
