@@ -30,22 +30,21 @@ _FALLBACK_LINES = (1 << 40 >> 6, 1 << 24)
 
 
 _KEPT = 4
-_kept: dict[tuple[object, ...], tuple[list[Records], int]] = {}
+_kept: dict[tuple[object, ...], tuple[Ints, Records, int]] = {}
 """The last few fillings: drawing one takes longer than replaying the slices that `explain` replays by the hundred."""
 
 
 def kernel_dirty(state: State, config: CoreConfig, ranges: Records, *, seed: int) -> None:
     """Fill L1D, L2 and L3 with lines of RAM, some of them dirty. The same seed gives the same lines."""
-    key = (config.l1d, config.l2, config.l3, ranges.tobytes(), seed)
+    key = (config.l1i, config.l1d, config.l2, config.l3, ranges.tobytes(), seed)
     if key not in _kept:
         while len(_kept) >= _KEPT:
             del _kept[next(iter(_kept))]
         _fill(state, config, ranges, seed)
-        _kept[key] = ([level_ways(state, row).copy() for row in range(3)], int(state.words["tick"][0]))
+        _kept[key] = (state.tags.copy(), state.lines.copy(), int(state.words["tick"][0]))
         return
-    lines, tick = _kept[key]
-    for row in range(3):
-        level_ways(state, row)[:] = lines[row]
+    tags, lines, tick = _kept[key]
+    state.tags[:], state.lines[:] = tags, lines
     state.words["tick"] = tick
 
 
