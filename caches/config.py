@@ -139,7 +139,7 @@ class Fetch(Part):
 class CacheLevel(Part):
     """One level. `hit_cycles` is load-to-use for a hit at this level, all levels above included."""
 
-    size: int = _rule(0, size=True)
+    size: int = _rule(0, 1 << 30, size=True)
     ways: int = _rule(1, 32)
     line: int = _rule(64, 64)
     hit_cycles: int = _rule(1, 500)
@@ -241,7 +241,7 @@ class Tlb(Part):
 class Walk(Part):
     """The table walker: its cache of intermediate descriptors, and how many walk at once."""
 
-    cache_entries: int = _rule(0, 1024)
+    cache_entries: int = _rule(0, 256)
     walkers: int = _rule(1, 8)
     through_l1d: bool
     """Descriptor reads look up L1D first (else they begin at L2)."""
@@ -376,6 +376,9 @@ class CoreConfig:
     def __post_init__(self) -> None:
         for key in self.calibrated:
             self.value(key)
+        entries = self.itlb.entries + self.dtlb.entries + self.l2tlb.entries
+        if entries > 10_240:
+            raise InputError(f"l2tlb.entries: {entries} entries in all TLBs: must be at most 10240")
         for table in ("l1i", "l1d", "l2"):
             if getattr(self, table).size == 0:
                 raise InputError(f"{table}.size = 0: only l3 may be absent")

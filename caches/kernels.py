@@ -92,7 +92,8 @@ QUIET_CAUSE = int(EpochCause.TABLE_STORE)
 FAILURE_NO_TRANSLATION = 1
 # Rows of the lists of stale and lost lines at which a replay stops to have them emptied; one execution adds fewer
 # than 8192.
-LIST_FULL = 65536 - 8192
+LIST_ROWS = 65536
+LIST_FULL = LIST_ROWS - 8192
 
 
 # The row of State.buffers that is nobody's.
@@ -211,7 +212,7 @@ def lookup(s, level, line):
     ways = s["level_ways"][level]
     first = s["level_base"][level] + set_of(s, level, line) * ways
     for index in range(first, first + ways):
-        if s["lines"][index]["tag"] == line + 1:
+        if s["tags"][index] == line + 1:
             return index
     return MISS
 
@@ -282,14 +283,15 @@ def victim(s, level, line):
     ways = s["level_ways"][level]
     index = set_of(s, level, line)
     first = s["level_base"][level] + index * ways
-    oldest = first
     for at in range(first, first + ways):
-        if s["lines"][at]["tag"] == 0:
+        if s["tags"][at] == 0:
             return at
-        if s["lines"][at]["age"] < s["lines"][oldest]["age"]:
-            oldest = at
     policy = s["level_replacement"][level]
     if policy <= 1:
+        oldest = first
+        for at in range(first + 1, first + ways):
+            if s["lines"][at]["age"] < s["lines"][oldest]["age"]:
+                oldest = at
         return oldest
     if policy == 2:
         return first + draw(s) % ways
@@ -313,7 +315,7 @@ def most_distant(s, first, ways):
 def place(s, level, index, line, ready, info):
     """Write a line into a way that is free to take it."""
     s["changes"] += 1
-    s["lines"][index]["tag"] = line + 1
+    s["tags"][index] = line + 1
     s["lines"][index]["ready"] = ready
     s["lines"][index]["info"] = info
     policy = s["level_replacement"][level]
@@ -333,7 +335,7 @@ def remove(s, level, line):
     if index == MISS:
         return 0
     flags = s["lines"][index]["info"] & FLAGS
-    s["lines"][index]["tag"] = 0
+    s["tags"][index] = 0
     s["lines"][index]["age"] = 0
     return flags
 
@@ -352,7 +354,7 @@ def count_eviction(s, level, flags):
 def report_stale(s, line):
     """Note that the run read old data of this line."""
     at = s["stale_count"]
-    if at == 0 or s["stale"][at - 1] != line:
+    if at < LIST_ROWS and (at == 0 or s["stale"][at - 1] != line):
         s["stale"][at] = line
         s["stale_count"] = at + 1
 
@@ -361,7 +363,7 @@ def report_stale(s, line):
 def report_lost(s, line):
     """Note that the newest data of this line were thrown away."""
     at = s["lost_count"]
-    if at == 0 or s["lost"][at - 1] != line:
+    if at < LIST_ROWS and (at == 0 or s["lost"][at - 1] != line):
         s["lost"][at] = line
         s["lost_count"] = at + 1
 
@@ -462,7 +464,7 @@ def dram_write(s, line, cycle):
 @inlined
 def leave_l3(s, index, cycle):
     """Evict what L3 holds there."""
-    line = s["lines"][index]["tag"] - 1
+    line = s["tags"][index] - 1
     flags = s["lines"][index]["info"] & FLAGS
     if s["level_inclusion"][L3] == 1:
         flags |= remove(s, L1D, line) | remove(s, L2, line)
@@ -477,7 +479,7 @@ def leave_l3(s, index, cycle):
 def fill_l3(s, line, ready, info, cycle):
     """Place a line in L3."""
     index = victim(s, L3, line)
-    if s["lines"][index]["tag"] != 0:
+    if s["tags"][index] != 0:
         leave_l3(s, index, cycle)
     place(s, L3, index, line, ready, info)
 
@@ -503,7 +505,7 @@ def write_l3(s, line, flags, cycle):
 @inlined
 def leave_l2(s, index, cycle):
     """Evict what L2 holds there, and the copy above if L2 is inclusive."""
-    line = s["lines"][index]["tag"] - 1
+    line = s["tags"][index] - 1
     flags = s["lines"][index]["info"] & FLAGS
     if s["level_inclusion"][L2] == 1:
         flags |= remove(s, L1D, line)
@@ -516,7 +518,7 @@ def leave_l2(s, index, cycle):
 def fill_l2(s, line, ready, info, cycle):
     """Place a line in L2."""
     index = victim(s, L2, line)
-    if s["lines"][index]["tag"] != 0:
+    if s["tags"][index] != 0:
         leave_l2(s, index, cycle)
     place(s, L2, index, line, ready, info)
 
@@ -536,9 +538,9 @@ def write_l2(s, line, flags, cycle):
 def fill_l1d(s, line, ready, info, cycle):
     """Place a line in L1D."""
     index = victim(s, L1D, line)
-    if s["lines"][index]["tag"] != 0:
+    if s["tags"][index] != 0:
         flags = s["lines"][index]["info"] & FLAGS
-        old = s["lines"][index]["tag"] - 1
+        old = s["tags"][index] - 1
         count_eviction(s, L1D, flags)
         if flags & DIRTY or s["level_inclusion"][L2] == 2:
             write_l2(s, old, flags, cycle)
@@ -591,10 +593,12 @@ def read_l3(s, line, cycle, demand):
             s["leaf"] = LEAF_L3
             s["queue"] = 0
         s["inherited"] = s["lines"][index]["info"] & STALE
-        if s["level_inclusion"][L3] == 2:
-            # Exclusive: the line moves up, and takes its dirtiness with it.
+        keeps = s["level_behind_poc"][L3] == 1 and s["lines"][index]["info"] & DIRTY != 0
+        if s["level_inclusion"][L3] == 2 and not keeps:
+            # Exclusive: the line moves up, and takes its dirtiness with it. Behind the PoC it must not: who cleaned it
+            # to there relies on its staying clean above, and the system cache keeps it.
             s["inherited"] |= s["lines"][index]["info"] & (DIRTY | OLD)
-            s["lines"][index]["tag"] = 0
+            s["tags"][index] = 0
             s["lines"][index]["age"] = 0
         return ready
     s["counters"][L3, MISSES] += demand
@@ -1480,7 +1484,7 @@ def clean_line(s, line, cycle, to_pou, invalidate, keep):
         dirty |= s["lines"][index]["info"] & FLAGS
         s["lines"][index]["info"] &= ~(DIRTY | OLD)
         if invalidate:
-            s["lines"][index]["tag"] = 0
+            s["tags"][index] = 0
             s["lines"][index]["age"] = 0
     if dirty & DIRTY == 0:
         return cycle
@@ -1540,9 +1544,9 @@ def maintain_set_way(s, op, cycle):
     s["counters"][ROW_MAINTENANCE, ACCESSES] += 1
     index = s["level_base"][L1D] + s["set_way"] % (s["level_sets"][L1D] * s["level_ways"][L1D])
     s["set_way"] += 1
-    if s["lines"][index]["tag"] != 0:
+    if s["tags"][index] != 0:
         flags = s["lines"][index]["info"] & FLAGS
-        line = s["lines"][index]["tag"] - 1
+        line = s["tags"][index] - 1
         # Under stage 2 (HCR_EL2.VM or DC) ISW is performed as CISW (Arm ARM, DC ISW).
         loses = op["maintenance"] == DC_ISW and s["stage2"] == 0
         if flags & DIRTY:
@@ -1552,7 +1556,7 @@ def maintain_set_way(s, op, cycle):
                 write_l2(s, line, flags, cycle)
         s["lines"][index]["info"] &= ~(DIRTY | OLD)
         if op["maintenance"] != DC_CSW:
-            s["lines"][index]["tag"] = 0
+            s["tags"][index] = 0
             s["lines"][index]["age"] = 0
     if s["on_dc"] == 0:
         return cycle
@@ -1571,11 +1575,11 @@ def clear_l1i(s, line):
     if line != MISS:
         index = lookup(s, L1I, line)
         if index != MISS:
-            s["lines"][index]["tag"] = 0
+            s["tags"][index] = 0
             s["code_lines"][line & 4095] -= 1
         return
     for index in range(s["level_base"][L1I], s["level_base"][L1I] + s["level_sets"][L1I] * s["level_ways"][L1I]):
-        s["lines"][index]["tag"] = 0
+        s["tags"][index] = 0
         s["lines"][index]["age"] = 0
     for at in range(4096):
         s["code_lines"][at] = 0
@@ -1740,9 +1744,9 @@ def fetch_line(s, line, cycle):
     s["counters"][L1I, MISSES] += 1
     ready = read_l2(s, line, cycle, 1)
     index = victim(s, L1I, line)
-    if s["lines"][index]["tag"] != 0:
+    if s["tags"][index] != 0:
         count_eviction(s, L1I, 0)
-        s["code_lines"][(s["lines"][index]["tag"] - 1) & 4095] -= 1
+        s["code_lines"][(s["tags"][index] - 1) & 4095] -= 1
     place(s, L1I, index, line, ready, origin(s))
     s["code_lines"][line & 4095] += 1
     if s["on_prefetch"] == 1:

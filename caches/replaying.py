@@ -13,7 +13,7 @@ from caches import kernels, views
 from caches.config import CoreConfig
 from caches.initial import kernel_dirty
 from caches.mechanisms import mechanism_names
-from caches.state import COUNTER_COLUMNS, COUNTER_ROWS, LEVEL_NAMES, MACHINE_TYPE, Ints, State, fresh, level_lines
+from caches.state import COUNTER_COLUMNS, COUNTER_ROWS, LEVEL_NAMES, MACHINE_TYPE, Ints, State, fresh, level_ways
 from caches.tape import (
     blocks_of,
     epochs_of,
@@ -68,6 +68,7 @@ class Replay:
             raise InputError("checkpoints: must be in ascending order")
         insns = max(1, len(trace.insns))
         self._members: dict[str, Any] = {
+            "tags": self._state.tags,
             "lines": self._state.lines,
             "ops": ops_of(trace, config),
             "blocks": blocks_of(trace),
@@ -192,9 +193,9 @@ def _dirty_lines(state: State) -> NDArray[np.uint64]:
     """Lines that a cache before the PoC holds newer than what lies behind it, stores still being merged included."""
     found: list[Ints] = []
     for row in range(3):
-        lines = level_lines(state, row)
+        tags, lines = level_ways(state, row)
         if not state.words["level_behind_poc"][0, row]:
-            found.append(lines["tag"][(lines["tag"] != 0) & ((lines["info"] & kernels.DIRTY) != 0)] - 1)
+            found.append(tags[(tags != 0) & ((lines["info"] & kernels.DIRTY) != 0)] - 1)
     merge = state.words["merge"][0]
     found.append(merge[merge[:, 0] != 0, 0] - 1)
     return _addresses(np.unique(np.concatenate(found)).tolist())

@@ -130,8 +130,8 @@ _CLOCK = [
 ]
 """A machine in mid-run, but for its lines. Fixed sizes: one dtype, so one compilation, whatever the configuration."""
 
-LINE = _record("tag age ready info")
-"""One way of one set of one level. tag: line + 1, 0 is invalid; ready: the cycle at which it is there."""
+LINE = _record("age ready info")
+"""What is known of one way of one set of one level; ready: the cycle at which the line is there."""
 
 OP = _record(
     "cls access maintenance barrier barrier_option size slot offset va literal non_temporal is_branch "
@@ -156,6 +156,7 @@ def _rows(name: str, dtype: np.dtype[Any]) -> views.RowsType:
 
 
 MEMBERS = {
+    "tags": views.TableType(1),
     "lines": _rows("Line", LINE),
     "ops": _rows("Op", OP),
     "epochs": _rows("Epoch", EPOCH_STATE),
@@ -180,9 +181,10 @@ OP_TYPE = views.RecordType(views.Layout("Op", OP))
 
 
 class State(NamedTuple):
-    """A machine: MACHINE[1], and LINE of every way of every level."""
+    """A machine: MACHINE[1], and the ways of every level: line + 1 (0 is invalid), and LINE."""
 
     words: Records
+    tags: Ints
     lines: Records
 
 
@@ -343,19 +345,20 @@ def fresh(config: CoreConfig, *, ablate: frozenset[str] = frozenset(), seed: int
     """Return a cold machine."""
     words = np.zeros(1, MACHINE)
     _place_numbers(words, config, ablate)
-    lines = np.zeros(_place_levels(words, config), LINE)
+    count = _place_levels(words, config)
     _place_tlbs(words, config)
     words["tlb_rows"] = sum(getattr(config, name).entries for name in TLB_NAMES)
     words["random"] = (seed * 2654435761) % 0x7FFFFFFE + 1
     words["fetch_key"] = words["track_line"] = words["calendar"] = words["memo"] = words["observed_read"] = words[
         "observed_write"
     ] = -1
-    return State(words=words, lines=lines)
+    return State(words=words, tags=np.zeros(count, np.int64), lines=np.zeros(count, LINE))
 
 
-def level_lines(state: State, level: int) -> Records:
-    """Return the ways of one level, set after set; empty if the core has no such level. A view."""
-    if not state.words["level_present"][0, level]:
-        return state.lines[:0]
-    base = int(state.words["level_base"][0, level])
-    return state.lines[base : base + int(state.words["level_sets"][0, level] * state.words["level_ways"][0, level])]
+def level_ways(state: State, level: int) -> tuple[Ints, Records]:
+    """Return views of one level's tags and lines, set after set; empty if the core has no such level."""
+    base = count = 0
+    if state.words["level_present"][0, level]:
+        base = int(state.words["level_base"][0, level])
+        count = int(state.words["level_sets"][0, level] * state.words["level_ways"][0, level])
+    return state.tags[base : base + count], state.lines[base : base + count]

@@ -186,19 +186,12 @@ def promises(trace: Trace) -> None:
     rows = trace.translations
     if len(rows) and int((rows["walk_first"].astype(np.int64) + rows["walk_count"]).max()) > len(trace.walk_reads):
         raise InputError("trace: translations: reach past the walk reads")
-    if len(insns) and int(insns["slot"].max()) >= 0 and len(blocks):
-        slots = np.maximum.reduceat(insns["slot"], np.minimum(blocks["first"], len(insns) - 1))
-        if (slots.astype(np.int64) >= blocks["values"]).any() and _slots_wrong(trace):
-            raise InputError("trace: insns: a slot reaches past its block's values")
+    for row, block in enumerate(blocks):
+        slots = insns["slot"][int(block["first"]) : int(block["first"]) + int(block["count"])]
+        if len(slots) == 0:
+            raise InputError(f"trace: blocks: block {row} has no instruction")
+        if int(slots.max()) >= int(block["values"]):
+            raise InputError(f"trace: insns: a slot of block {row} reaches past its {int(block['values'])} values")
     for name in ("memory_type", "fetch_type"):
         if len(rows) and int(rows[name].max()) > MemoryType.NORMAL_WB:
             raise InputError(f"trace: translations: {name} is no memory type")
-
-
-def _slots_wrong(trace: Trace) -> bool:
-    """Return the exact form of the slot check: block by block."""
-    for block in trace.blocks:
-        rows = trace.insns["slot"][int(block["first"]) : int(block["first"]) + int(block["count"])]
-        if len(rows) and int(rows.max()) >= int(block["values"]):
-            return True
-    return False

@@ -70,6 +70,7 @@ def test_absent_l3():
         ("walk.through_l1d", "maybe", ("walk.through_l1d", "maybe", "bool")),
         ("dtlb.sizes", "5000", ("dtlb.sizes", "5000", "power of two")),
         ("l2.hit_cycles", "2", ("l2.hit_cycles", "2", "between")),
+        ("l2tlb.entries", "12288", ("l2tlb.entries", "12288", "at most")),
         ("pipeline.rob_entries", "99999", ("pipeline.rob_entries", "99999", "at most")),
     ],
 )
@@ -127,3 +128,63 @@ def test_mechanisms_are_in_the_six_groups_and_have_switches():
     assert len({mechanism.name for mechanism in listed}) == len(listed)
     for mechanism in listed:
         assert f"on_{mechanism.name}" in MACHINE.names
+
+
+def test_the_arrays_of_the_kernels_are_large_enough_for_any_configuration():
+    """The machine's tables have fixed sizes; the rules of the configuration keep within them."""
+    from caches import kernels, state
+    from caches.config import (
+        CacheLevel,
+        Device,
+        Dram,
+        Fetch,
+        MaintenanceCost,
+        NonCacheable,
+        Pipeline,
+        Prefetch,
+        Store,
+        Walk,
+    )
+
+    def most(part, name):
+        return part.__dataclass_fields__[name].metadata["high"]
+
+    shape = {name: state.MACHINE.fields[name][0].shape for name in state.MACHINE.names}
+    buffers = 4 * most(CacheLevel, "miss_buffers") + most(Fetch, "uncached_outstanding") + most(Walk, "walkers")
+    buffers += most(NonCacheable, "outstanding") + most(NonCacheable, "write_buffers")
+    buffers += most(Device, "outstanding_reads") + most(Device, "outstanding_writes")
+    buffers += most(MaintenanceCost, "dc_outstanding")
+    assert buffers <= kernels.NOBODY == shape["buffers"][0] - 1
+    assert most(Dram, "channels") * most(Dram, "banks") <= shape["banks"][0]
+    assert kernels.CALENDAR_DRAM + most(Dram, "channels") <= shape["calendar"][0]
+    assert most(Store, "buffer_entries") <= shape["entries"][0]
+    assert most(Store, "stream_buffers") <= shape["merge"][0]
+    assert most(NonCacheable, "outstanding") <= shape["nc_lines"][0]
+    assert most(Fetch, "buffer_groups") <= shape["fetch_groups"][0]
+    assert most(Walk, "cache_entries") <= shape["walk_cache"][0]
+    assert 2 * most(Prefetch, "streams") <= shape["streams"][0]
+    assert most(Pipeline, "rob_entries") <= shape["retired"][0] == shape["dispatched"][0]
+    ports = ["alu_ports", "multi_ports", "load_ports", "store_ports", "vector_ports", "branch_ports"]
+    firsts = [kernels.CALENDAR_ALU, kernels.CALENDAR_MULTI, kernels.CALENDAR_LOAD, kernels.CALENDAR_STORE]
+    firsts += [kernels.CALENDAR_VECTOR, kernels.CALENDAR_BRANCH, kernels.CALENDAR_L2]
+    for port, first, following in zip(ports, firsts, firsts[1:], strict=False):
+        assert first + most(Pipeline, port) <= following
+
+
+def test_the_kernels_constants_are_those_of_the_schema_and_of_state():
+    from caches import kernels, state, tape
+    from traces.schema import LEAVES
+
+    names = [
+        "BASE", "BRANCH", "FETCH", "DEVICE_LOAD", "DEVICE_STORE", "LEAF_L1D", "LEAF_L2", "LEAF_L3", "DRAM_LATENCY",
+        "DRAM_BANDWIDTH", "STORE_BUFFER", "TLB_WALK", "MAINTENANCE", "BARRIER", "EXCEPTION",
+    ]  # fmt: skip
+    assert [name.lower().removeprefix("leaf_") for name in names] == list(LEAVES)
+    assert [getattr(kernels, name) for name in names] == list(range(len(LEAVES)))
+    for row, name in enumerate(state.COUNTER_ROWS[4:], 4):
+        assert getattr(kernels, f"ROW_{name.upper()}") == row
+    assert [getattr(kernels, name.upper()) for name in state.LEVEL_NAMES] == [0, 1, 2, 3]
+    assert [getattr(kernels, name.upper()) for name in state.TLB_NAMES] == [0, 1, 2]
+    for group in ("ALU", "MULTI", "LOAD", "STORE", "VECTOR", "BRANCH"):
+        assert getattr(kernels, f"CALENDAR_{group}") == getattr(tape, f"PORT_{group}")
+    assert kernels.LIST_ROWS == state.LIST_ROWS

@@ -157,6 +157,10 @@ def test_bad_traces_are_refused():
         caches.replay(broken(trace, translations=trace.translations[:3]), core)
     with pytest.raises(InputError, match="walk reads"):
         caches.replay(broken(trace, walk_reads=trace.walk_reads[:3]), core)
+    slots = trace.insns.copy()
+    slots["slot"][0] = 5
+    with pytest.raises(InputError, match="slot"):
+        caches.replay(broken(trace, insns=slots), core)
     with pytest.raises(InputError, match="epochs"):
         caches.replay(broken(trace, epochs=trace.epochs[:0]), core)
     with pytest.raises(InputError, match="initial"):

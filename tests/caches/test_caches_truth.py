@@ -191,3 +191,9 @@ def test_asids_keep_entries_apart_unless_global():
 
     assert misses(is_global=1) == 1
     assert misses(is_global=0) == 2
+
+
+def test_what_was_cleaned_to_a_system_cache_does_not_become_dirty_by_reading():
+    build = stored(Maintenance.DC_CIVAC)
+    build.run(build.block([synthetic.load(0, 1, 0)], 1), LINE)
+    assert run(build, core="stingray").dirty_lines.tolist() == []
