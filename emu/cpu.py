@@ -116,7 +116,9 @@ class Cpu:
         if pa_bits not in _PA_BITS:
             raise InputError(f"pa_bits {pa_bits}: must be one of {', '.join(map(str, _PA_BITS))}")
         if model != "max" and (lva or pa_bits != UNICORN_PA_BITS):
-            raise InputError(f"cpu model {model!r}: has {UNICORN_PA_BITS}-bit PAs and no FEAT_LVA; only 'max' may differ")
+            raise InputError(
+                f"cpu model {model!r}: has {UNICORN_PA_BITS}-bit PAs and no FEAT_LVA; only 'max' may differ"
+            )
         self.model = model
         self.lva, self.pa_bits = lva, pa_bits
         self.memory = memory

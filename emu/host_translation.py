@@ -4,24 +4,18 @@ Unicorn can leave filling its TLB to us (UC_TLB_VIRTUAL). Everything else stays:
 memory hooks, which go on reporting physical addresses.
 """
 
-from typing import Any
+import ctypes
 
 import numpy as np
-from unicorn import UC_HOOK_TLB_FILL, UC_PROT_EXEC, UC_PROT_READ, UC_PROT_WRITE, unicorn_const
+from unicorn import UC_HOOK_TLB_FILL, unicorn_const
+from unicorn.unicorn_py3 import unicorn as binding
 
 from emu import kernels
 from emu.cpu import UNICORN_PA_BITS, Cpu
-from emu.regime import WORDS, Regime, words
+from emu.regime import Regime, words
 
 _LEAST_TSZ, _MOST_TSZ = 16, 39
 """Outside of these Unicorn clamps T0SZ and T1SZ."""
-
-_ACCESSES = {
-    unicorn_const.UC_MEM_READ: kernels.LOAD,
-    unicorn_const.UC_MEM_WRITE: kernels.STORE,
-    unicorn_const.UC_MEM_FETCH: kernels.FETCH,
-}
-_PERMISSIONS = ((kernels.LOAD, UC_PROT_READ), (kernels.STORE, UC_PROT_WRITE), (kernels.FETCH, UC_PROT_EXEC))
 
 
 def is_beyond_unicorn(regime: Regime) -> bool:
@@ -46,11 +40,12 @@ class HostTranslation:
     def __init__(self, cpu: Cpu, *, always: bool = False) -> None:
         self._cpu, self._always = cpu, always
         self._regions = cpu.memory.region_table
-        self._regime_words = np.zeros(len(WORDS), np.int64)
         self._result = np.zeros(kernels.RESULT_WORDS, np.int64)
-        self._hook: int | None = None
-        self.refused_fetch = False
-        """Whether the last access that was refused here is a fetch."""
+        self._fill = np.zeros(kernels.FILL_WORDS, np.int64)
+        self._fill[kernels.F_REGIONS_AT] = self._regions.ctypes.data
+        self._fill[kernels.F_REGIONS_COUNT] = len(self._regions)
+        self._fill[kernels.F_RESULT_AT] = self._result.ctypes.data
+        self._hook: ctypes.c_size_t | None = None
 
     def wants(self, regime: Regime) -> bool:
         """Whether this regime is to be served here."""
@@ -61,13 +56,17 @@ class HostTranslation:
         """Whether accesses are translated here now."""
         return self._hook is not None
 
+    @property
+    def refused_fetch(self) -> bool:
+        """Whether the access that was refused here last is a fetch."""
+        return bool(self._fill[kernels.F_WANTED] == kernels.FETCH)
+
     def serve(self, regime: Regime) -> None:
         """See that accesses from here on are translated as `regime` says, and by tables as they are now."""
         if self.wants(regime):
             self._regime_words = words(regime)
-            if self._hook is None:
-                self._hook = self._cpu.uc.hook_add(UC_HOOK_TLB_FILL, self._fill)
-                self._cpu.uc.ctl_set_tlb_mode(unicorn_const.UC_TLB_VIRTUAL)
+            self._fill[kernels.F_REGIME_AT] = self._regime_words.ctypes.data
+            self._start()
         else:
             self.stop()
         self._cpu.flush_tlb()
@@ -76,22 +75,23 @@ class HostTranslation:
         """Give translation back to Unicorn."""
         if self._hook is not None:
             self._cpu.uc.ctl_set_tlb_mode(unicorn_const.UC_TLB_CPU)
-            self._cpu.uc.hook_del(self._hook)
+            binding.uclib.uc_hook_del(self._cpu.uc._uch, self._hook)
             self._hook = None
 
-    def _fill(self, uc: object, va: int, kind: int, entry: Any, _: object) -> bool:
-        """Fill one entry of Unicorn's TLB; False, which ends emulation with UC_ERR_EXCEPTION, if the walk faults."""
-        signed_va = np.int64((va + (1 << 63)) % (1 << 64) - (1 << 63))
-        access = _ACCESSES[kind]
-        if self._walk(signed_va, access) != kernels.FAULT_NONE:
-            self.refused_fetch = access == kernels.FETCH
-            return False
-        entry.paddr = int(self._result[kernels.R_PA])
-        # An entry serves whatever comes next, too: all of what the page allows.
-        entry.perms = sum(
-            permission for each, permission in _PERMISSIONS if self._walk(signed_va, each) == kernels.FAULT_NONE
+    def _start(self) -> None:
+        if self._hook is not None:
+            return
+        handle = ctypes.c_size_t()
+        status = binding.uclib.uc_hook_add(
+            self._cpu.uc._uch,
+            ctypes.byref(handle),
+            UC_HOOK_TLB_FILL,
+            ctypes.c_void_p(kernels.fill_callback()),
+            ctypes.c_void_p(self._fill.ctypes.data),
+            ctypes.c_uint64(1),
+            ctypes.c_uint64(0),
         )
-        return True
-
-    def _walk(self, va: np.int64, access: np.int64) -> int:
-        return int(kernels.walk(self._regime_words, self._regions, va, access, self._result))
+        if status:
+            raise RuntimeError(f"uc_hook_add: error {status}")
+        self._cpu.uc.ctl_set_tlb_mode(unicorn_const.UC_TLB_VIRTUAL)
+        self._hook = handle
