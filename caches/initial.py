@@ -34,13 +34,16 @@ _kept: dict[tuple[object, ...], tuple[Ints, Records, int]] = {}
 """The last few fillings: drawing one takes longer than replaying the slices that `explain` replays by the hundred."""
 
 
-def kernel_dirty(state: State, config: CoreConfig, ranges: Records, *, seed: int) -> None:
-    """Fill L1D, L2 and L3 with lines of RAM, some of them dirty. The same seed gives the same lines."""
-    key = (config.l1i, config.l1d, config.l2, config.l3, ranges.tobytes(), seed)
+def kernel_dirty(state: State, config: CoreConfig, ranges: Records, code: Ints, *, seed: int) -> None:
+    """Fill L1D, L2 and L3 with lines of RAM, some of them dirty; never the lines of `code`, which nothing has written.
+
+    The same seed gives the same lines.
+    """
+    key = (config.l1i, config.l1d, config.l2, config.l3, ranges.tobytes(), code.tobytes(), seed)
     if key not in _kept:
         while len(_kept) >= _KEPT:
             del _kept[next(iter(_kept))]
-        _fill(state, config, ranges, seed)
+        _fill(state, config, ranges, code, seed)
         _kept[key] = (state.tags.copy(), state.lines.copy(), int(state.words["tick"][0]))
         return
     tags, lines, tick = _kept[key]
@@ -48,7 +51,7 @@ def kernel_dirty(state: State, config: CoreConfig, ranges: Records, *, seed: int
     state.words["tick"] = tick
 
 
-def _fill(state: State, config: CoreConfig, ranges: Records, seed: int) -> None:
+def _fill(state: State, config: CoreConfig, ranges: Records, code: Ints, seed: int) -> None:
     draw = np.random.default_rng(seed)
     tick = 1
     for row in (2, 1, 0):
@@ -57,7 +60,7 @@ def _fill(state: State, config: CoreConfig, ranges: Records, seed: int) -> None:
             continue
         sets, ways = int(state.words["level_sets"][0, row]), int(state.words["level_ways"][0, row])
         lines = _lines(draw, ranges, sets * ways * 2)
-        lines = lines[~_inside(lines, ranges, _CLEANED)]
+        lines = lines[~_inside(lines, ranges, _CLEANED) & ~np.isin(lines, code)]
         order = np.argsort(lines % sets, kind="stable")
         index = (lines % sets)[order]
         way = np.arange(len(index)) - np.searchsorted(index, np.arange(sets))[index]

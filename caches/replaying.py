@@ -15,6 +15,7 @@ from caches.initial import kernel_dirty
 from caches.mechanisms import mechanism_names
 from caches.state import COUNTER_COLUMNS, COUNTER_ROWS, LEVEL_NAMES, MACHINE_TYPE, Ints, State, fresh, level_ways
 from caches.tape import (
+    as_int64,
     blocks_of,
     epochs_of,
     marks_of,
@@ -62,7 +63,8 @@ class Replay:
         self._lost: dict[int, None] = {}
         self._state: State = fresh(config, ablate=mechanism_names(ablate), seed=seed)
         if initial == "kernel-dirty":
-            kernel_dirty(self._state, config, trace.ranges, seed=seed)
+            code = np.unique(as_int64(trace.insns["pa"]) >> 6)
+            kernel_dirty(self._state, config, trace.ranges, code, seed=seed)
         asked = np.array([int(at) for at in checkpoints], np.int64)
         if len(asked) and (np.diff(asked) < 0).any():
             raise InputError("checkpoints: must be in ascending order")

@@ -154,6 +154,15 @@ def test_kernel_dirty_lines_of_the_destination_are_discarded_not_lost():
     assert ((outcome.dirty_lines < LINE) | (outcome.dirty_lines >= LINE + (1 << 20))).all()
 
 
+def test_kernel_dirty_lines_are_never_of_code_that_the_run_fetches():
+    build = Builder(WB, NC)
+    build.range(LINE, 1 << 14, Role.OLD_KERNEL)
+    for at in range(256):
+        build.run(build.block([synthetic.alu(0, 0)], va=LINE + 64 * at))
+    outcome = caches.replay(build.trace(), caches.core("thunderx2"), initial="kernel-dirty")
+    assert outcome.stale_lines.tolist() == []
+
+
 def test_relocations_leave_what_the_mails_say():
     """The merged routine cleans to the PoC; RFC v2's shape, without maintenance, leaves dirty lines."""
     merged = synthetic.relocation(4, after=Maintenance.DC_CIVAC, translated=True)
