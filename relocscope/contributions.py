@@ -17,8 +17,8 @@ from traces.trace import Trace
 
 INSTRUCTIONS = "instructions"
 
-SLICE_EXECUTIONS = 1 << 14
-"""Executions of the slice: some 125 pages of a copy."""
+SLICE_EXECUTIONS = 1 << 15
+"""Executions of the slice: some 250 pages of a copy."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -38,6 +38,10 @@ LINE_BYTES = 64
 _DEFAULT_CORE = "stingray"
 
 
+class CannotRunError(InputError):
+    """A case needs what the core asked for does not have. The message says what."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Run:
     """What one run did and cost. Fields up to `calibrated` are those of `run --json`; the others stay here."""
@@ -121,12 +125,12 @@ def check_core(case: Case, config: "CoreConfig") -> None:
     """Refuse a case that needs what the core lacks, and say what."""
     has = config.architecture
     if case.boot == "vhe" and not has.has_vhe:
-        raise InputError(
+        raise CannotRunError(
             f"core {config.name}: boot vhe needs VHE (Armv8.1), which this core ({has.version}) does not have; "
             "try --core thunderx2"
         )
     if case.granule_bytes not in has.granules:
-        raise InputError(f"core {config.name}: map.granule: it has no {case.granule_bytes >> 10}KiB granule")
+        raise CannotRunError(f"core {config.name}: map.granule: it has no {case.granule_bytes >> 10}KiB granule")
 
 
 @lru_cache(maxsize=4)
@@ -163,7 +167,7 @@ def measure(
         case=name,
         core=costs.core,
         boot=str(meta.get("boot", "")),
-        routine=dict(meta.get("routine", {"name": "", "sha256": "", "source": ""})),
+        routine=dict(meta.get("routine") or {"name": "", "sha256": "", "source": ""}),
         image_bytes=int(meta.get("image_bytes", 0)),
         pages=int(meta.get("pages", 0)),
         instructions=instruction_count(trace),

@@ -1,7 +1,7 @@
 """Does a Trace keep the promises of `traces.schema` and `traces.trace`? Everything that reads one may rely on them."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from enum import IntEnum
 from typing import Any
 
@@ -87,6 +87,57 @@ def _shapes(trace: Trace) -> Iterator[str]:
         json.dumps(dict(trace.meta), allow_nan=False)
     except (TypeError, ValueError, RecursionError):
         yield "meta: must be JSON-able"
+        return
+    yield from _meta(trace.meta)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 64
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_truth(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _facts(**kinds: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    """Make a rule for null, or an object that has at least these facts."""
+    return lambda value: (
+        value is None
+        or (isinstance(value, Mapping) and all(key in value and rule(value[key]) for key, rule in kinds.items()))
+    )
+
+
+def _is_symbols(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(map(_is_number, value.values()))
+
+
+_REGISTERS = dict.fromkeys(("pc", "x0", "x1", "x2", "x3"), _is_number)
+_META: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "routine": (_facts(name=_is_text, sha256=_is_text, source=_is_text), "name, sha256 and source"),
+    "boot": (_is_text, "text"),
+    "outcome": (lambda value: value in ("completed", "hang", "fault", "budget"), "completed, hang, fault or budget"),
+    "fault": (
+        _facts(**dict.fromkeys(("el", "ec", "iss", "esr", "far", "elr"), _is_number), reason=_is_text, where=_is_text),
+        "null, or el, ec, iss, esr, far, elr as numbers, and reason and where as text",
+    ),
+    "entry": (_facts(el=_is_number, mmu=_is_truth, **_REGISTERS), "null, or el, pc, x0..x3 as numbers, and mmu"),
+    "image_ok": (_is_truth, "true or false"),
+    "image_bytes": (_is_number, "a number"),
+    "pages": (_is_number, "a number"),
+    "symbols": (_is_symbols, "names with numbers"),
+    "timing_dependent": (_is_truth, "true or false"),
+}
+"""What a run's facts must look like where they are given (docs/trace.md); other keys are anybody's."""
+
+
+def _meta(meta: Mapping[str, Any]) -> Iterator[str]:
+    for key, (rule, words) in _META.items():
+        if key in meta and not rule(meta[key]):
+            yield f"meta: {key}: must be {words}"
 
 
 def _references(trace: Trace) -> Iterator[str]:

@@ -1,5 +1,6 @@
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -121,3 +122,28 @@ def test_wrong_types_and_meta():
     assert "one-dimensional" in check(Trace(**(fields | {"values": trace.values.reshape(2, -1)})))[0]
     assert check(Trace(**(fields | {"meta": {"x": object()}}))) == ["meta: must be JSON-able"]
     assert check(Trace(**(fields | {"meta": {"x": float("nan")}}))) == ["meta: must be JSON-able"]
+
+
+META = {
+    "routine": [5, {"name": "x"}, {"name": 1, "sha256": "", "source": ""}],
+    "boot": [None, 3],
+    "outcome": ["done", None, []],
+    "fault": ["x", {}, {"el": 2, "ec": "0x21", "iss": 1, "esr": 1, "far": 1, "elr": 1, "reason": "", "where": ""}],
+    "entry": [[], {"el": 2}, {"el": True, "mmu": False, "pc": 0, "x0": 0, "x1": 0, "x2": 0, "x3": 0}],
+    "image_ok": [1, None],
+    "image_bytes": [-1, 1.5, "4096", 1 << 64],
+    "pages": [True, None],
+    "symbols": [[], {"start": "0x0"}, {"start": -4}],
+    "timing_dependent": ["no"],
+}
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in META.items() for value in values])
+def test_facts_of_the_run_must_be_what_readers_take_them_for(key: str, value: object):
+    found = check(replace(copy_trace(pages=1), meta={key: value}))
+    assert len(found) == 1
+    assert found[0].startswith(f"meta: {key}: must be ")
+
+
+def test_null_facts_and_foreign_keys_are_allowed():
+    assert check(copy_trace(pages=1, fault=None, entry=None, boot="el1", anything=[1, {}])) == []
