@@ -86,7 +86,13 @@ class Guest:
     def machine(self) -> Machine:
         """Make the PE, with every register as the old kernel left it."""
         scenario, handover = self.scenario, self.handover
-        machine = Machine(self.memory, cpu=cpu_model(scenario), forced_sctlr=_forced_sctlr(scenario))
+        machine = Machine(
+            self.memory,
+            cpu=cpu_model(scenario),
+            lva=scenario.lva,
+            pa_bits=scenario.pa_bits,
+            forced_sctlr=_forced_sctlr(scenario),
+        )
         cpu = machine.cpu
         for name, value in handover.sysreg.items():
             cpu.sysreg[name] = value
@@ -170,8 +176,8 @@ def prepare_guest(scenario: Scenario) -> Guest:
 
 
 def cpu_model(scenario: Scenario) -> str:
-    """Return the PE to emulate: VHE needs one newer than Cortex-A72."""
-    model = "max" if scenario.boot is Boot.VHE else "cortex-a72"
+    """Return the PE to emulate: VHE and FEAT_LVA need one newer than Cortex-A72."""
+    model = "max" if scenario.boot is Boot.VHE or scenario.lva else "cortex-a72"
     if model not in MODELS:
         raise InputError(f"boot: {scenario.boot.value} needs the PE {model}")
     return model

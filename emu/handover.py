@@ -31,9 +31,6 @@ from traces.schema import Phase, Role
 _JUNK = 0x0BAD_0000_0000_0000
 """In registers that no contract names: real kernels hand over whatever they had in them."""
 
-_IDMAP_VA_BITS = 48
-"""trans_pgd_idmap_page() always covers 48 bits of PA (52 where the page lies higher)."""
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Handover:
@@ -112,11 +109,13 @@ def _call_routine(memory: PhysicalMemory, scenario: Scenario, kernel: OldKernel,
     vectors = None
     if scenario.escalates and scenario.kexec_vectors is not None:
         vectors = kernel.put_code_page(scenario.kexec_vectors, Role.VECTORS)
-    idmap = kernel.build_tables("kexec-idmap", _IDMAP_VA_BITS)
+    # trans_pgd_idmap_page() covers 48 bits, whatever the kernel has; 52 where the page lies higher.
+    idmap_va_bits = 48 if code < 1 << 48 else 52
+    idmap = kernel.build_tables("kexec-idmap", idmap_va_bits)
     map_merged_idmap(idmap, Span(code, scenario.granule_bytes))
     linear = kernel.build_tables("kexec-linear", scenario.va_bits)
     map_linear_copy(linear, kernel.va, scenario.memory_map, kernel.index, scenario.map_leaf_bytes)
-    t0sz = 64 - _IDMAP_VA_BITS
+    t0sz = 64 - idmap_va_bits
     structure = kernel.put_page(Role.KIMAGE)
     _put_structure(
         memory,
@@ -131,7 +130,7 @@ def _call_routine(memory: PhysicalMemory, scenario: Scenario, kernel: OldKernel,
             "kern_reloc": code + scenario.relocate.entry,
             "el2_vectors": vectors or 0,
             "ttbr0": idmap.ttbr,
-            "ttbr1": linear.ttbr,
+            "ttbr1": linear.root,  # its address: the routine spells it for TTBR1 itself
             "zero_page": kernel.zero_page,
             "phys_offset": kernel.va.phys_offset - kernel.va.page_offset,
             "t0sz": t0sz,

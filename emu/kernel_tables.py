@@ -40,8 +40,11 @@ class KernelVa:
 
     @property
     def image_va(self) -> int:
-        """VA of the kernel image, behind the modules, as far into 2 MiB as it lies physically."""
-        other_half = (1 << 64) - (1 << (self.va_bits - 1) if self.flipped else 1 << self.va_bits)
+        """VA of the kernel image, behind the modules, as far into 2 MiB as it lies physically.
+
+        Of a 52-bit kernel it lies where a PE with 48 bits reaches it, too (VA_BITS_MIN).
+        """
+        other_half = (1 << 64) - (1 << (min(self.va_bits, 48) - 1) if self.flipped else 1 << self.va_bits)
         return other_half + _MODULES_BYTES + self.image.pa % (2 * _MIB)
 
     def linear(self, pa: int) -> int:
@@ -128,7 +131,12 @@ def map_merged_idmap(tables: TableBuilder, code: Span) -> None:
 
 
 def idmap_bits(va_bits: int, span: Span) -> int:
-    """Return how many VA bits an identity map of `span` needs: the kernel's own, or 48 where it lies above them."""
+    """Return how many VA bits an identity map of `span` needs: the kernel's own, or 48 where it lies above them.
+
+    A 52-bit kernel uses 48 (VA_BITS_MIN), or 52 where it lies above those.
+    """
+    if va_bits == 52:
+        return 48 if span.end <= 1 << 48 else 52
     return va_bits if span.end <= 1 << va_bits else max(va_bits, 48)
 
 

@@ -13,9 +13,6 @@ from emu.tables import TableBuilder
 from traces.errors import InputError
 from traces.schema import Role
 
-PA_BITS = 44
-"""Physical address size of the modelled PEs (Cortex-A72; Unicorn's `max` reports the same)."""
-
 # The last 64 KiB of the kernel's code, where this model puts what a hand-over runs. A real image has them elsewhere.
 _IDMAP_TEXT_FROM_END = 0x1_0000
 _HYP_STUB_FROM_END = 0xC000
@@ -44,9 +41,10 @@ class OldKernel:
         memory_map = scenario.memory_map
         if memory_map.kernel is None or memory_map.kernel_code is None or memory_map.kernel_data is None:
             raise InputError("memory_map: kernel code and kernel data are missing; the old kernel must be somewhere")
-        if memory_map.ram[-1].end > 1 << PA_BITS:
+        self._pa_bits = scenario.pa_bits
+        if memory_map.ram[-1].end > 1 << self._pa_bits:
             raise InputError(
-                f"memory_map: RAM ends at {memory_map.ram[-1].end:#x}; the modelled PE has {PA_BITS}-bit addresses"
+                f"memory_map: RAM ends at {memory_map.ram[-1].end:#x}; the modelled PE has {self._pa_bits}-bit addresses"
             )
         self._code = memory_map.kernel_code.whole(scenario.granule_bytes)
         data = memory_map.kernel_data.whole(scenario.granule_bytes)
@@ -54,7 +52,8 @@ class OldKernel:
         self._table_at, self._table_end = data.pa, self.zero_page
         self.index = write_back_index(scenario.mair)
         # The linear map moved to the bottom of the range in 5.4; the MAIR was reordered in 5.10: near enough.
-        self.va = kernel_va(memory_map, memory_map.kernel, scenario.va_bits, flipped=self.index == 0)
+        flipped = self.index == 0 or scenario.lva
+        self.va = kernel_va(memory_map, memory_map.kernel, scenario.va_bits, flipped=flipped)
         self._record(memory_map.kernel, Role.OLD_KERNEL)
         self._record(Span(self.zero_page, scenario.granule_bytes), Role.ZERO_PAGE)
         self.vectors_va = self._put_vectors()
@@ -77,7 +76,7 @@ class OldKernel:
 
     def tcr(self, scenario: Scenario, t0sz: int | None = None) -> int:
         """Return TCR_EL1 of this kernel, with the T0SZ of an identity map where that differs."""
-        return tcr_el1(va_bits=scenario.va_bits, granule_bytes=scenario.granule_bytes, pa_bits=PA_BITS, t0sz=t0sz)
+        return tcr_el1(va_bits=scenario.va_bits, granule_bytes=scenario.granule_bytes, pa_bits=self._pa_bits, t0sz=t0sz)
 
     def build_tables(self, name: str, va_bits: int, allocate: Callable[[int], int] | None = None) -> TableBuilder:
         """Begin tables under `name`; every page they take, from control pages by default, is recorded as TABLE."""
@@ -88,7 +87,13 @@ class OldKernel:
             self._record(Span(pa, size), Role.TABLE)
             return pa
 
-        tables = TableBuilder(self._memory, recorded, granule_bytes=self._granule_bytes, va_bits=va_bits)
+        tables = TableBuilder(
+            self._memory,
+            recorded,
+            granule_bytes=self._granule_bytes,
+            va_bits=va_bits,
+            pa_bits=max(self._pa_bits, 48),
+        )
         self.table_roots[name] = tables.root
         return tables
 

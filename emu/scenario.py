@@ -113,6 +113,16 @@ class Scenario:
         return self.image_bytes // self.granule_bytes
 
     @property
+    def lva(self) -> bool:
+        """Whether the machine has FEAT_LVA; without, such a kernel runs with 48 bits."""
+        return self.va_bits == 52
+
+    @property
+    def pa_bits(self) -> int:
+        """Physical address size of the machine: Cortex-A72's; where there is FEAT_LVA, there is FEAT_LPA as well."""
+        return 52 if self.lva else 44
+
+    @property
     def escalates(self) -> bool:
         """Whether the new kernel is started by a call to EL2 (the kernel's el2_switch)."""
         return self.boot is Boot.NVHE and self.el2_switch
@@ -131,8 +141,8 @@ class Scenario:
                 raise InputError(f"{name}: {value!r} must be one of {', '.join(map(str, allowed))}")
         if self.va_bits == 52 and self.granule_bytes != 65536:
             raise InputError(f"va_bits: 52 needs a granule of 65536; it is {self.granule_bytes}")
-        if self.va_bits == 52:
-            raise InputError("va_bits: 52 needs FEAT_LVA, which the emulated PEs lack; such kernels run with 48 there")
+        if self.va_bits == 52 and self.tables in (TableStyle.RFC_V1, TableStyle.RFC_V2):
+            raise InputError(f"va_bits: kernels have 52 since 5.4; tables {self.tables.value!r} are of 5.2 and 5.3")
         if not 0 <= self.mair < 1 << 64:
             raise InputError(f"mair: {self.mair:#x} must be a 64-bit value")
         if self.instruction_budget is not None and self.instruction_budget < 1:

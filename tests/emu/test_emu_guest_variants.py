@@ -13,7 +13,6 @@ from emu.scenario import Boot, prepare
 from emu.segments import segments_from_file
 from emu.spans import Span
 from traces.check import check
-from traces.errors import InputError
 from traces.schema import MemoryType
 
 DATA = Path(__file__).parent.parent / "data"
@@ -71,11 +70,6 @@ def test_all_ram_above_what_39_bits_reach(case, outcome):
     assert (found.outcome, found.image_ok) == (outcome, outcome == "completed")
     if outcome == "hang":
         assert (found.fault.ec, found.fault.iss & 0x3C) == (0x21, 0b000100)
-
-
-def test_52_bits_are_refused_with_the_reason():
-    with pytest.raises(InputError, match="FEAT_LVA"):
-        scenario("v5.17-nvhe", granule_bytes=65536, va_bits=52, pages=8)
 
 
 @pytest.mark.parametrize("case", ["v4.19-nvhe", "v5.17-nvhe", "v5.17-vhe", "rfc-v1-el1"])
