@@ -44,7 +44,8 @@ class OldKernel:
         self._pa_bits = scenario.pa_bits
         if memory_map.ram[-1].end > 1 << self._pa_bits:
             raise InputError(
-                f"memory_map: RAM ends at {memory_map.ram[-1].end:#x}; the modelled PE has {self._pa_bits}-bit addresses"
+                f"memory_map: RAM ends at {memory_map.ram[-1].end:#x}; "
+                f"the modelled PE has {self._pa_bits}-bit addresses"
             )
         self._code = memory_map.kernel_code.whole(scenario.granule_bytes)
         data = memory_map.kernel_data.whole(scenario.granule_bytes)

@@ -51,6 +51,10 @@ class Guest:
     stop_pa: int | None = END
     forced_sctlr: Mapping[int, tuple[int, int]] | None = None
     id_registers: Mapping[str, int] | None = None
+    host: bool = False
+    """Translated by our walker whatever the regime."""
+    lva: bool = False
+    pa_bits: int = 44
 
     def build(self) -> Machine:
         """Make the machine anew."""
@@ -62,7 +66,13 @@ class Guest:
         self.symbols = {name: CODE + offset for name, offset in assembly.symbols.items()}
         self.memory.write(CODE, assembly.code)
         self.machine = Machine(
-            self.memory, cpu=self.model, forced_sctlr=self.forced_sctlr, id_registers=self.id_registers
+            self.memory,
+            cpu=self.model,
+            forced_sctlr=self.forced_sctlr,
+            id_registers=self.id_registers,
+            host_translation=self.host,
+            lva=self.lva,
+            pa_bits=self.pa_bits,
         )
         self.cpu = self.machine.cpu
         self.cpu.enter(self.el)
