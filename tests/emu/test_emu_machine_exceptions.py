@@ -364,3 +364,23 @@ def test_budget_counts_instructions_and_exceptions() -> None:
 
 def test_ram_covers_what_the_guests_use() -> None:
     assert RAM <= END < DATA < MORE < RAM + RAM_BYTES
+
+
+def test_a_late_value_that_was_never_read_is_zero() -> None:
+    """The block of three bases is taken back; the handler's third value lies where its third one was."""
+    handler = "ldr x6, [x9]\nldr x7, [x8]\nldr x10, [x6]\neret\n"
+    source = """
+        mov x1, #0x80000000
+        mov x8, x1
+        mov x9, #DATA
+        mov x4, #DATA
+        mov x5, #MORE
+        b abort
+        abort:
+        ldr x2, [x1]
+        ldr x3, [x4]
+        ldr x3, [x5]
+        br x30
+        """
+    trace = Guest(source, prepare=vectors(handler)).run().trace
+    assert trace.values[:3].tolist() == [DATA, UNMAPPED, 0]
