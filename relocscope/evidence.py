@@ -24,8 +24,8 @@ def _of(which: str, run: Run) -> Iterator[Fact]:
     trace = run.trace
     here = trace.epochs[site.epoch]
     yield {
-        "fact": f"{which}'s copy stores at EL{here['el']}, in the {regime_name(trace, site.epoch)} regime: "
-        f"{_insn(trace, site.insn)} and its loop moved {site.stored_bytes} bytes",
+        "fact": f"{which}'s copy runs at EL{here['el']}, in the {regime_name(trace, site.epoch)} regime: "
+        f"{site.stored_bytes:,} bytes stored, most by {_insn(trace, site.insn)}",
         "where": place(trace, int(trace.insns[site.insn]["va"])),
     }
     yield {"fact": f"{which}'s copy: {register(trace, site.epoch, 'SCTLR')}", "where": _began(trace, site.epoch)}

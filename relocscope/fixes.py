@@ -150,6 +150,8 @@ def _said(candidate: Candidate, before: Run, after: Run) -> str:
     where = after.entry
     if where and before.entry and where.get("el") != before.entry.get("el"):
         said += f"; the new kernel is then entered at EL{where.get('el')} instead of EL{before.entry.get('el')}"
-    if before.image_visible and not after.image_visible:
-        said += "; but lines of the image are then left in caches at entry"
+    known = {hazard["id"] for hazard in before.hazards}
+    new = [hazard["id"] for hazard in after.hazards if hazard["severity"] == "error" and hazard["id"] not in known]
+    if new:
+        said += f"; it then has the hazard {', '.join(new)}"
     return said + "."

@@ -66,6 +66,12 @@ def label(name: str) -> str:
     return f"{kind}:{rest.rpartition('/')[2]}" if colon else name
 
 
+def image_size(size: int) -> str:
+    """Write a size as it was probably asked for, or in MiB to a tenth."""
+    exact = size_text(size)
+    return exact if len(exact) <= 7 else f"{size / (1 << 20):.1f}MiB"
+
+
 def rate(bytes_per_second: float) -> str:
     """Write a rate as published figures do, in powers of ten."""
     if bytes_per_second >= 1e9:
@@ -81,7 +87,7 @@ def show_heading(out: Console, runs: Mapping[str, Run]) -> None:
             which,
             escape(label(run.case)),
             run.core,
-            size_text(run.image_bytes) if run.image_bytes else "-",
+            image_size(run.image_bytes),
             f"[{_GOOD if run.outcome == 'completed' else _BAD}]{run.outcome}[/]",
             _copy_words(run),
             seconds(run.seconds),
@@ -135,7 +141,12 @@ def _signed(cycles: int) -> str:
 
 
 def _part(cycles: int, total: int) -> str:
-    return f"{100 * cycles / total:.1f}%" if total else ""
+    return _percent(cycles / total) if total else ""
+
+
+def _percent(share: float) -> str:
+    text = f"{100 * share:.1f}%"
+    return "0.0%" if text == "-0.0%" else text
 
 
 def show_contributions(out: Console, a: Run, b: Run, found: Sequence[Contribution]) -> None:
@@ -147,7 +158,7 @@ def show_contributions(out: Console, a: Run, b: Run, found: Sequence[Contributio
         return
     table = plain_table("mechanism", "cycles", "share", right=(1, 2))
     for one in found:
-        table.add_row(one.mechanism, _signed(one.cycles), "-" if one.share is None else f"{100 * one.share:.1f}%")
+        table.add_row(one.mechanism, _signed(one.cycles), "-" if one.share is None else _percent(one.share))
     out.print(f"[bold]Where the difference of {_signed(difference)} cycles comes from[/] (Shapley values, exact sum)")
     out.print(table)
 

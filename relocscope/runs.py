@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from relocscope.case import KEYS, Case
+from relocscope.hazards import LINE_BYTES, hazards
 from relocscope.operand import Operand
 from traces.errors import InputError
 from traces.fold import (
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
     from traces.trace import Trace
 
 SCHEMA = "relocscope/run/1"
-
-LINE_BYTES = 64
-"""The unit of `ns_per_line`, whatever the core's own line is, so that cores compare."""
 
 _DEFAULT_CORE = "stingray"
 
@@ -153,7 +151,6 @@ def measure(
 ) -> Run:
     """Replay a trace on a core and state what came out. Everything is taken from the trace; `name` is only a label."""
     from caches import replay
-    from relocscope.hazards import hazards
 
     meta = trace.meta
     started = time.perf_counter()

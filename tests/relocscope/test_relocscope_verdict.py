@@ -11,7 +11,7 @@ from relocscope.comparison import compare, speedup
 from relocscope.evidence import evidence
 from relocscope.runs import Run, measure
 from relocscope.verdict import judge, limit
-from traces.schema import MARK, Mark, MemoryType
+from traces.schema import MARK, Maintenance, Mark, MemoryType
 from traces.trace import Trace
 
 pytestmark = pytest.mark.usefixtures("fake_model")
@@ -196,3 +196,29 @@ def test_parts_sum_to_the_difference_and_have_the_seven_names():
     assert sum(one.share or 0 for one in comparison.contributions) == pytest.approx(1)
     same = compare(timed(off()), timed(off()))
     assert all(one.cycles == 0 and one.share is None for one in same.contributions)
+
+
+def test_cacheable_copies_need_cleaning_before_an_uncached_entry():
+    def ids(run: Run) -> list[str]:
+        return [hazard["id"] for hazard in run.hazards]
+
+    assert "dirty-at-entry" in ids(timed(on()))
+    assert "dirty-at-entry" not in ids(timed(on(), entry={"el": 2, "pc": 0, "mmu": True}))
+    assert "dirty-at-entry" not in ids(timed(off()))
+    assert "dirty-at-entry" not in ids(timed(on(MemoryType.NORMAL_NC)))
+    cleaned = on()
+    insns = cleaned.insns.copy()
+    insns["maintenance"][5] = Maintenance.DC_CIVAC  # once an iteration: four times a line
+    assert "dirty-at-entry" not in ids(timed(replace(cleaned, insns=insns)))
+    insns["maintenance"][5] = Maintenance.DC_CVAU
+    assert {"dirty-at-entry", "clean-to-pou-only"} <= set(ids(timed(replace(cleaned, insns=insns))))
+
+
+def test_entry_below_the_boot_level_and_set_way_are_seen():
+    below = timed(on(), entry={"el": 1, "pc": 0x80000, "mmu": False})
+    assert "entry-el-differs" in [hazard["id"] for hazard in below.hazards]
+    assert "entry-el-differs" not in [hazard["id"] for hazard in timed(on()).hazards]
+    trace = on()
+    insns = trace.insns.copy()
+    insns["maintenance"][1] = Maintenance.DC_CISW
+    assert "set-way-maintenance" in [hazard["id"] for hazard in timed(replace(trace, insns=insns)).hazards]
