@@ -206,6 +206,28 @@ def test_stage_2() -> None:
     assert MemoryType(int(result.trace.epochs[0]["flat_type"])) is MemoryType.NORMAL_WB
 
 
+def test_hpfar_stays_until_stage_2_refuses_again() -> None:
+    """Stopping Unicorn under stage 2 must not touch it, whatever Unicorn would fetch on its way out."""
+    ipa = 0x8000_0000
+
+    def prepare(guest: Guest) -> None:
+        second = guest.tables(stage=2, va_bits=40)
+        second.map(RAM, RAM, RAM_BYTES, S2_NORMAL_WB | S2_READ | S2_WRITE | AF | SH_INNER, 4096)
+        first = guest.identity()
+        first.map(ipa, ipa, 0x1000, NORMAL, 4096)
+        sysreg = guest.cpu.sysreg
+        sysreg["VTCR_EL2"] = 24 | second.sl0 << 6 | 1 << 8 | 1 << 10 | 3 << 12 | 4 << 16 | 1 << 31
+        sysreg["VTTBR_EL2"], sysreg["HCR_EL2"], sysreg["VBAR_EL2"] = second.ttbr, 1 << 31 | 1, VECTORS
+        guest.translate_el1(first)
+        step_over = "mrs x9, elr_el2\nadd x9, x9, #4\nmsr elr_el2, x9\neret\n"
+        guest.place(VECTORS + 0x400, "cbnz x9, again\n" + step_over + "again: mrs x8, hpfar_el2\nhere: b here\n")
+
+    source = "mov x9, #0\nmov x1, #0x80000000\nldr x2, [x1]\nb unknown\nunknown: hvc #0\n"
+    guest = Guest(source, prepare=prepare)
+    guest.run()
+    assert guest.cpu.x[8] == guest.cpu.sysreg["HPFAR_EL2"] == ipa >> 12 << 4
+
+
 def test_el2_turns_its_mmu_on() -> None:
     def prepare(guest: Guest) -> None:
         tables = guest.identity()
@@ -352,6 +374,7 @@ def test_without_capture_nothing_is_kept() -> None:
 
 def test_buffers_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks of executions, values, rows and reads so small that everything overflows many times."""
+
     def prepare(guest: Guest) -> None:
         guest.translate_el1(guest.identity())
 
