@@ -145,6 +145,17 @@ def test_pages_that_must_survive_lie_outside_every_destination():
     assert (code["pa"] >> np.uint64(48) == 8).all()
 
 
+def test_the_kernel_hands_over_addresses_and_lies_where_48_bits_reach():
+    """Of PAs above 48 bits a TTBR's spelling differs; the linear map alone uses the 52 bits (PAGE_OFFSET)."""
+    guest = prepare(wide("nvhe", 1 << 51))
+    kimage = next(int(row["pa"]) for row in guest.ranges if row["role"] == Role.KIMAGE)
+    offsets = guest.scenario.relocate.kimage_offsets
+    assert guest.memory.read_u64(kimage + offsets["ttbr1"]) == guest.table_roots["kexec-linear"] > 1 << 51
+    assert guest.handover.sysreg["TTBR1_EL1"] == guest.table_roots["swapper"] - (1 << 51) | 8 << 2
+    assert guest.handover.sysreg["VBAR_EL1"] >> 47 == 0x1FFFF
+    assert guest.handover.x[0] >> 48 == 0xFFF0
+
+
 def test_what_52_bits_go_with():
     with pytest.raises(InputError, match="va_bits: 52 needs a granule of 65536"):
         scenario("v5.17-nvhe", va_bits=52)
