@@ -23,12 +23,13 @@ def run(
     core: str | None = None,
     size: str | int | None = None,
     set: Mapping[str, Any] | None = None,  # noqa: A002
+    sample: bool = False,
 ) -> "Run":
     """Run a CASE as the command line takes it; the Run has the keys of `run --json`. Bad input raises InputError."""
     from relocscope.operand import operand, with_settings
     from relocscope.runs import run_operand
 
-    return run_operand(with_settings(operand(case), _settings(size, set), core=core))
+    return run_operand(with_settings(operand(case), _settings(size, set), core=core, sample=sample))
 
 
 def explain(
@@ -38,6 +39,7 @@ def explain(
     core: str | None = None,
     size: str | int | None = None,
     set: Mapping[str, Any] | None = None,  # noqa: A002
+    sample: bool = False,
 ) -> "Comparison":
     """Compare two cases, or two runs, and say why B is as fast as it is. Without arguments: the founding question."""
     from relocscope.comparison import FOUNDING_QUESTION, compare, sides
@@ -48,7 +50,9 @@ def explain(
         return compare(a, b)
     if isinstance(a, Run) or isinstance(b, Run):
         raise InputError("explain: a, b: must be two cases or two runs")
-    subjects = sides(a or FOUNDING_QUESTION[0], b or FOUNDING_QUESTION[1], _settings(size, set), core=core)
+    subjects = sides(
+        a or FOUNDING_QUESTION[0], b or FOUNDING_QUESTION[1], _settings(size, set), core=core, sample=sample
+    )
     return compare(run_operand(subjects[0]), run_operand(subjects[1]))
 
 

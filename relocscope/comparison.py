@@ -57,7 +57,9 @@ def speedup(a: Run, b: Run) -> float:
     return a.seconds / b.seconds if b.seconds else 1.0
 
 
-def sides(a: str, b: str, settings: Mapping[str, Any], *, core: str | None = None) -> tuple[Operand, Operand]:
+def sides(
+    a: str, b: str, settings: Mapping[str, Any], *, core: str | None = None, sample: bool = False
+) -> tuple[Operand, Operand]:
     """Make both operands: a setting is for both, `a.KEY` and `b.KEY` for one.
 
     Both run on one core, or the comparison would be of cores: the one asked for, else that of the side whose kernel
@@ -70,7 +72,7 @@ def sides(a: str, b: str, settings: Mapping[str, Any], *, core: str | None = Non
     for side, subject in zip("ab", subjects, strict=True):
         of_side = {key[2:]: value for key, value in settings.items() if key.startswith(f"{side}.")}
         try:
-            made.append(with_settings(subject, {**both, **of_side}, core=of_side.get("core", common)))
+            made.append(with_settings(subject, {**both, **of_side}, core=of_side.get("core", common), sample=sample))
         except InputError as error:
             raise InputError(f"{side}: {error}" if of_side else str(error)) from None
     return made[0], made[1]

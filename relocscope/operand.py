@@ -20,6 +20,8 @@ class Operand:
     core: str | None = None
     """Core asked for; None: the case's own."""
     core_settings: Mapping[str, Any] = field(default_factory=dict)
+    sample: bool = False
+    """Time the copy by a sample of it."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Everything that was set over the case, as it was written."""
 
@@ -79,7 +81,9 @@ def kernel_case(name: str, path: Path, boot: str, symbol: str = "") -> Case:
 _BOOT_WORDS = {"el1": "booted at EL1", "nvhe": "booted at EL2 without VHE", "vhe": "booted at EL2 with VHE"}
 
 
-def with_settings(subject: Operand, settings: Mapping[str, Any], *, core: str | None = None) -> Operand:
+def with_settings(
+    subject: Operand, settings: Mapping[str, Any], *, core: str | None = None, sample: bool | None = None
+) -> Operand:
     """Return the operand with `--core` and settings: keys of the case applied, those of the core kept for it."""
     of_case = {key: value for key, value in settings.items() if key in KEYS}
     of_core = {key: value for key, value in settings.items() if key not in KEYS}
@@ -100,6 +104,7 @@ def with_settings(subject: Operand, settings: Mapping[str, Any], *, core: str | 
         subject,
         case=case,
         core=core or of_case.get("core") or subject.core,
+        sample=subject.sample if sample is None else sample,
         core_settings={**subject.core_settings, **of_core},
         settings={**subject.settings, **settings},
     )

@@ -106,7 +106,14 @@ def run_operand(subject: Operand) -> Run:
         initial, seed = case.initial, case.seed
     emulated = time.perf_counter() - started
     return measure(
-        trace, config, name=subject.name, initial=str(initial), seed=int(str(seed)), operand=subject, emulated=emulated
+        trace,
+        config,
+        name=subject.name,
+        initial=str(initial),
+        seed=int(str(seed)),
+        sample=subject.sample,
+        operand=subject,
+        emulated=emulated,
     )
 
 
@@ -146,17 +153,22 @@ def measure(
     name: str,
     initial: str,
     seed: int = 1,
+    sample: bool = False,
     operand: Operand | None = None,
     emulated: float = 0.0,
 ) -> Run:
     """Replay a trace on a core and state what came out. Everything is taken from the trace; `name` is only a label."""
     from caches import replay
+    from relocscope.sampling import replay_sampled
 
     meta = trace.meta
     started = time.perf_counter()
     site = copy_site(trace)
-    span = (site.first, site.last + 1) if site else ()
-    costs = replay(trace, config, initial=initial, seed=seed, checkpoints=np.array(span, np.uint64))
+    if site and sample:
+        costs = replay_sampled(trace, config, site, initial=initial, seed=seed)
+    else:
+        span = (site.first, site.last + 1) if site else ()
+        costs = replay(trace, config, initial=initial, seed=seed, checkpoints=np.array(span, np.uint64))
     replayed = time.perf_counter() - started
     visible, dirty = _visible(trace, costs)
     counters = costs.counters

@@ -11,7 +11,13 @@ from relocscope.commands.options import json_option, machine_options, settings_o
 @machine_options
 @json_option
 def explain(
-    a: str | None, b: str | None, core: str | None, size: str | None, settings: tuple[str, ...], json_path: str | None
+    a: str | None,
+    b: str | None,
+    core: str | None,
+    size: str | None,
+    settings: tuple[str, ...],
+    sample: bool,
+    json_path: str | None,
 ) -> None:
     """Compare two cases and say why B is faster than A, or why it is not.
 
@@ -28,7 +34,9 @@ def explain(
 
     if a is not None and b is None:
         a, b = FOUNDING_QUESTION[0], a
-    subjects = sides(a or FOUNDING_QUESTION[0], b or FOUNDING_QUESTION[1], settings_of(settings, size), core=core)
+    subjects = sides(
+        a or FOUNDING_QUESTION[0], b or FOUNDING_QUESTION[1], settings_of(settings, size), core=core, sample=sample
+    )
     with Progress(f"running {subjects[0].name} and {subjects[1].name}"):
         of_a, of_b = (run_operand(subject) for subject in subjects)
     verdict, facts = judge(of_a, of_b), evidence(of_a, of_b)

@@ -11,7 +11,9 @@ from relocscope.commands.options import json_option, machine_options, settings_o
 @click.option("--run-all", is_flag=True, help="Run every case and compare with what its source says should happen.")
 @machine_options
 @json_option
-def cases(run_all: bool, core: str | None, size: str | None, settings: tuple[str, ...], json_path: str | None) -> int:
+def cases(
+    run_all: bool, core: str | None, size: str | None, settings: tuple[str, ...], sample: bool, json_path: str | None
+) -> int:
     """List the cases that ship, or run them all; the status is then 1 where one does not do what is expected."""
     from relocscope.case import case_names, shipped_case
 
@@ -29,7 +31,7 @@ def cases(run_all: bool, core: str | None, size: str | None, settings: tuple[str
             }
         )
     if run_all:
-        return _run_all(listed, settings_of(settings, size), core, json_path)
+        return _run_all(listed, settings_of(settings, size), core, sample, json_path)
     if core or size or settings:
         from traces.errors import InputError
 
@@ -40,7 +42,9 @@ def cases(run_all: bool, core: str | None, size: str | None, settings: tuple[str
     return 0
 
 
-def _run_all(listed: list[dict[str, Any]], settings: dict[str, str], core: str | None, json_path: str | None) -> int:
+def _run_all(
+    listed: list[dict[str, Any]], settings: dict[str, str], core: str | None, sample: bool, json_path: str | None
+) -> int:
     from relocscope import render
     from relocscope.expectations import found, mismatches
     from relocscope.operand import operand, with_settings
@@ -49,7 +53,7 @@ def _run_all(listed: list[dict[str, Any]], settings: dict[str, str], core: str |
     out = render.console() if wants_text(json_path) else None
     wrong = 0
     for row in listed:
-        subject = with_settings(operand(row["name"]), settings, core=core)
+        subject = with_settings(operand(row["name"]), settings, core=core, sample=sample)
         try:
             run = run_operand(subject)
         except CannotRunError as error:

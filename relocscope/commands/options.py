@@ -35,12 +35,15 @@ json_option = click.option(
 
 
 def machine_options(command: Command) -> Command:
-    """Add --core, --size and --set."""
+    """Add --core, --size, --set and --sample."""
     for option in (
         click.option(
             "--set", "settings", metavar="KEY=VALUE", multiple=True, help="Set a field of case or core; repeatable."
         ),
         click.option("--size", metavar="SIZE", help="Size of the image: 25MiB, 37MB, 4096."),
+        click.option(
+            "--sample", is_flag=True, help="Time a long copy by its first pages and its end: quicker, less exact."
+        ),
         click.option("--core", metavar="NAME", help="Modelled core (`relocscope cores`) or a core file (my.toml)."),
     ):
         command = option(command)

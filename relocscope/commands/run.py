@@ -18,6 +18,7 @@ def run(
     core: str | None,
     size: str | None,
     settings: tuple[str, ...],
+    sample: bool,
     json_path: str | None,
 ) -> int:
     """Run one case: outcome, modelled time, where it went, hazards.
@@ -38,7 +39,7 @@ def run(
     if case is None:
         raise InputError("CASE: missing; `relocscope cases` lists them")
     with Progress(f"running {case}"):
-        result = run_operand(with_settings(operand(case), settings_of(settings, size), core=core))
+        result = run_operand(with_settings(operand(case), settings_of(settings, size), core=core, sample=sample))
     if wants_text(json_path):
         from relocscope import render
 

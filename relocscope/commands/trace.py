@@ -18,7 +18,9 @@ def trace() -> None:
 @click.argument("case")
 @click.option("-o", "target", type=click.Path(path_type=Path), required=True, help="Trace file to write.")
 @machine_options
-def record(case: str, target: Path, core: str | None, size: str | None, settings: tuple[str, ...]) -> None:
+def record(
+    case: str, target: Path, core: str | None, size: str | None, settings: tuple[str, ...], sample: bool
+) -> None:
     """Run CASE without timing it and keep its trace."""
     from relocscope.emulate import emulate
     from relocscope.operand import operand, with_settings
@@ -27,7 +29,7 @@ def record(case: str, target: Path, core: str | None, size: str | None, settings
     from traces.files import save
     from traces.fold import instruction_count
 
-    subject = with_settings(operand(case), settings_of(settings, size), core=core)
+    subject = with_settings(operand(case), settings_of(settings, size), core=core, sample=sample)
     if subject.case is None:
         raise InputError(f"{case}: is a trace already")
     with Progress(f"recording {case}"):
@@ -92,6 +94,7 @@ def replay(
     core: str | None,
     size: str | None,
     settings: tuple[str, ...],
+    sample: bool,
     json_path: str | None,
 ) -> int:
     """Time a trace on a core: the same as `relocscope run trace:FILE`."""
@@ -106,6 +109,7 @@ def replay(
             core=core,
             size=size,
             settings=settings,
+            sample=sample,
             json_path=json_path,
         )
     )

@@ -101,6 +101,25 @@ def test_the_cases_page_is_what_the_generator_writes():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("case", ["v4.19-nvhe", "v5.17-nvhe", "rfc-v1-el1"])
+def test_a_sample_says_what_the_whole_says(case: str):
+    whole, sampled = relocscope.run(case), relocscope.run(case, sample=True)
+    assert sampled.seconds == pytest.approx(whole.seconds, rel=0.02)
+    assert sum(sampled.cycle_stack.values()) == sampled.cycles
+    assert sampled.instructions == whole.instructions
+    assert sampled.copy is not None
+    assert whole.copy is not None
+    assert sampled.copy["ns_per_line"] == pytest.approx(whole.copy["ns_per_line"], rel=0.02)
+    if case != "rfc-v1-el1":  # whether the last of its dirty lines was evicted in time is luck
+        assert sampled.image_visible == whole.image_visible
+
+
+def test_a_short_copy_is_not_sampled():
+    whole, sampled = relocscope.run("v5.17-nvhe", size=SIZE), relocscope.run("v5.17-nvhe", size=SIZE, sample=True)
+    assert sampled.cycles == whole.cycles
+
+
+@pytest.mark.slow
 def test_the_readme_shows_what_its_commands_print():
     done = subprocess.run(
         [sys.executable, "docs/generate.py", "--check"], capture_output=True, text=True, check=False, cwd=ROOT
