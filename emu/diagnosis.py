@@ -47,7 +47,7 @@ def fetch_abort(memory: PhysicalMemory, regime: Regime, pc: int) -> Event:
 def access_abort(cpu: Cpu, regime: Regime, insn: Insn) -> Event:
     """Describe the fault of the address that an instruction forms, with registers as they are before it."""
     kind = walk_access(insn)
-    privileged = not _unprivileged(insn.word)
+    privileged = not is_unprivileged(insn.word)
     write = kind not in (WalkAccess.LOAD, WalkAccess.FETCH)
     for va in _pages(address(cpu, insn), max(insn.size, 1)):
         found = translate(cpu.memory, regime, va, kind, privileged=privileged)
@@ -168,7 +168,7 @@ def _word(memory: PhysicalMemory, regime: Regime, va: int) -> int:
     return int.from_bytes(memory.read(found.pa, 4), "little")
 
 
-def _unprivileged(word: int) -> bool:
+def is_unprivileged(word: int) -> bool:
     """Whether this is ldtr, sttr or one of their sizes (Arm ARM C4.1.94.18)."""
     return word & 0x3B20_0C00 == 0x3800_0800
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from asm.blocks import Capture, LoweredBlock
 from asm.insn import STACK_POINTER, Insn
 from emu import kernels
+from emu.diagnosis import is_unprivileged
 from emu.registers import X
 from traces.schema import NO_REGISTER, Access, InsnClass, InsnFlag, Maintenance
 
@@ -85,6 +86,8 @@ def _operand(place: int, insn: Insn, lowered: LoweredBlock, aligned: bool, sp_al
         flags |= kernels.OP_ZERO
     if insn.access is Access.PREFETCH:
         flags |= kernels.OP_PREFETCH
+    if is_unprivileged(insn.word):
+        flags |= kernels.OP_UNPRIVILEGED
     if insn.flags & InsnFlag.EXCLUSIVE or insn.cls is InsnClass.ATOMIC:
         flags |= kernels.OP_EXCLUSIVE
     sp_delta = 0

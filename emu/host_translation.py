@@ -22,9 +22,10 @@ def is_beyond_unicorn(regime: Regime) -> bool:
     """Whether Unicorn's own MMU cannot serve a regime.
 
     That is so of a PE with another physical address size than its models have, also where nothing is translated (it
-    refuses wider addresses), and of VA ranges of more than 48 or less than 25 bits, which it takes for 48 and 25.
+    refuses wider addresses); of VA ranges of more than 48 or less than 25 bits, which it takes for 48 and 25; and where
+    hardware is to manage the access flag.
     """
-    if regime.pa_bits != UNICORN_PA_BITS:
+    if regime.pa_bits != UNICORN_PA_BITS or regime.hardware_af:
         return True
     ranges = regime.ranges if regime.stage1 else ()
     return any(not _LEAST_TSZ <= each.tsz <= _MOST_TSZ for each in ranges if not each.disabled)
@@ -33,8 +34,7 @@ def is_beyond_unicorn(regime: Regime) -> bool:
 class HostTranslation:
     """Decides who translates for a PE, and does it where Unicorn cannot; `always`: everywhere.
 
-    LDTR and STTR are judged as privileged here (Unicorn does not say which access wants a translation), and AT goes
-    through Unicorn's own MMU: neither belongs to a relocation.
+    The AT instructions go through Unicorn's own MMU all the same: no relocation has one.
     """
 
     def __init__(self, cpu: Cpu, *, always: bool = False) -> None:

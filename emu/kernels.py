@@ -680,6 +680,8 @@ OP_SP = 4
 """SP must be aligned to 16 bytes."""
 OP_EXCLUSIVE = 8
 OP_PREFETCH = 16
+OP_UNPRIVILEGED = 32
+"""LDTR, STTR: judged as EL0's."""
 ZVA_BLOCK = 64
 
 # Columns of the page table cache (open addressing), of translation rows and of walk reads.
@@ -959,7 +961,7 @@ def resolve(control, va, kind):
     """Translate one address in the current epoch: fault code; C_FOUND_PA (of the page) and C_FOUND_TYPE.
 
     A page is walked, and its row appended, when it is first touched. Permissions are judged by that first walk, and of
-    DC IVAC always: what else may be refused later, Unicorn refuses.
+    DC IVAC and unprivileged accesses always: what else may be refused later, Unicorn refuses.
     """
     if get(control, C_FLAT) != 0 and va >> get(control, C_PA_BITS) == 0:
         put(control, C_FOUND_PA, va & ~_OFFSET)
@@ -967,7 +969,7 @@ def resolve(control, va, kind):
         return FAULT_NONE
     page = (va >> 12) & _PAGE_NUMBERS
     row = place_of(get(control, C_PAGES_AT), get(control, C_PAGES_MASK), PAGES_COLUMNS, page)
-    if get(row, P_PAGE) == NOWHERE or kind == MAINTAIN_WRITE:
+    if get(row, P_PAGE) == NOWHERE or kind >= MAINTAIN_WRITE:
         fault = call_walk_page(control, va, kind)
         if fault != FAULT_NONE:
             return fault
@@ -989,8 +991,9 @@ def refuse(control, insn, reason, va):
 def check_part(control, operand, va, size):
     """Check the bytes of an operand that lie in one page: PART_KEEP, PART_LOOK or PART_FAULTS."""
     kind, flags, insn = get(operand, OP_KIND), get(operand, OP_FLAGS), get(operand, OP_INSN)
-    if resolve(control, va, kind) != FAULT_NONE:
-        if kind >= MAINTAIN:  # Unicorn faults other accesses itself
+    access = kind | UNPRIVILEGED if flags & OP_UNPRIVILEGED != 0 else kind
+    if resolve(control, va, access) != FAULT_NONE:
+        if access >= MAINTAIN:  # Unicorn faults other accesses itself
             refuse(control, insn, RAISE_WALK, va)
         return PART_FAULTS
     if get(control, C_FOUND_TYPE) <= _DEVICE_GRE and kind < MAINTAIN and flags & (OP_ZERO | OP_EXCLUSIVE) != 0:
@@ -1224,7 +1227,8 @@ _MEM_WRITE, _MEM_FETCH = 17, 18
 def on_fill(engine, va, kind, entry, state):
     """TLB callback: give where `va` leads, with all that the page permits; 0 if it refuses the access that asks.
 
-    Emulation then ends with UC_ERR_EXCEPTION. LDTR and STTR are judged as privileged: Unicorn does not say who asks.
+    Emulation then ends with UC_ERR_EXCEPTION. Unicorn does not say whether LDTR or STTR asks: those have been judged
+    before (check_part).
     """
     fill, leaf, signed_va = host_of(state), host_of(entry), np.int64(va)
     regime = carray(pointer(get(fill, F_REGIME_AT)), (W_UNPRIVILEGED + 1,), np.int64)

@@ -106,6 +106,12 @@ class Regime:
         return not self.at_el2 and not self._hcr("TGE") and (self._hcr("VM") or self._hcr("DC"))
 
     @property
+    def hardware_af(self) -> bool:
+        """Whether a stage that translates has the access flag set by hardware: TCR.HA, VTCR_EL2.HA."""
+        second = self.stage2 and field("VTCR_EL2", self.vtcr, "HA")
+        return bool(second or (self.stage1 and self._tcr("HA")))
+
+    @property
     def dcache(self) -> bool:
         """SCTLR.C of the regime."""
         return self._sctlr("C")

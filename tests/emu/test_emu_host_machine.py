@@ -23,7 +23,7 @@ from guests import (
 from emu.cpu import Cpu
 from emu.host_translation import HostTranslation
 from emu.memory import PhysicalMemory
-from emu.tables import AF, AP_READ_ONLY, PXN, S2_NORMAL_WB, S2_READ, S2_WRITE, SH_INNER, TableBuilder
+from emu.tables import AF, AP_EL0, AP_READ_ONLY, PXN, S2_NORMAL_WB, S2_READ, S2_WRITE, SH_INNER, TableBuilder
 from traces.errors import InputError
 from traces.schema import EpochCause
 
@@ -409,3 +409,52 @@ def test_a_second_run_goes_on_under_the_same_regime():
     assert machine.run(stop_pa=END).outcome == "completed"
     assert guest.cpu.x[3] == 3
     assert np.all(first.trace.epochs["stage1"] == 1)
+
+
+@pytest.mark.parametrize("host", [False, True])
+@pytest.mark.parametrize(
+    ("instruction", "attributes", "status"),
+    [
+        ("ldtr x2, [x1, #8]", AP_EL0, None),
+        ("sttr x2, [x1, #8]", AP_EL0, None),
+        ("sttrb w2, [x1, #8]", AP_EL0 | AP_READ_ONLY, 1 << 6 | 0b001111),
+        ("ldtrsw x2, [x1, #8]", 0, 0b001111),
+        ("sttr w2, [x1, #8]", 0, 1 << 6 | 0b001111),
+    ],
+)
+def test_unprivileged_accesses(host, instruction, attributes, status):
+    """Judged as EL0's, though the page has just been found to be EL1's to read."""
+
+    def prepare(guest: Guest) -> None:
+        tables = guest.identity()
+        tables.map(DATA, DATA, 0x1000, NORMAL | attributes, 4096)
+        guest.translate_el1(tables)
+        guest.cpu.sysreg["VBAR_EL1"] = VECTORS
+        guest.place(VECTORS + 0x200, "mrs x8, esr_el1\nmrs x9, far_el1\nbr x30\n")
+
+    guest = Guest(f"mov x1, #DATA\nldr x3, [x1]\n{instruction}\nbr x30\n", prepare=prepare, host=host)
+    result = guest.run()
+    assert result.outcome == "completed"
+    if status is None:
+        assert result.fault is None
+    else:
+        assert list(guest.cpu.x[8:10]) == [0x25 << 26 | 1 << 25 | status, DATA + 8]
+    assert touched(result.trace) == touched_natively(guest)
+
+
+@pytest.mark.parametrize("ha", [0, 1])
+def test_the_access_flag_may_be_hardwares_to_set(ha, served):
+    """TCR.HA: Unicorn does not know it."""
+
+    def prepare(guest: Guest) -> None:
+        tables = guest.identity()
+        tables.map(DATA, DATA, 0x1000, NORMAL & ~AF, 4096)
+        guest.translate_el1(tables)
+        guest.cpu.sysreg["TCR_EL1"] = TCR_EL1 | ha << 39
+        guest.cpu.sysreg["VBAR_EL1"] = VECTORS
+        guest.place(VECTORS + 0x200, "mrs x8, esr_el1\nbr x30\n")
+
+    guest = Guest("mov x8, #0\nmov x1, #DATA\nldr x2, [x1]\nbr x30\n", prepare=prepare)
+    assert guest.run().outcome == "completed"
+    assert guest.cpu.x[8] == (0 if ha else 0x25 << 26 | 1 << 25 | 0b001011)
+    assert all(served) == bool(ha)
