@@ -199,6 +199,8 @@ class NonCacheable(Part):
     outstanding: int = _rule(1, 64)
     forward_bytes: int = _rule(0, 64)
     """Bytes read and kept for later loads by one transaction; 0: exactly what was asked."""
+    structure_bytes: int = _rule(4, 64, power_of_two=True)
+    """What a transaction of ld1 to ld4 of several vectors reads; 64: as many bytes as any other load."""
     write_buffers: int = _rule(1, 64)
     write_through_is_nc: bool
 

@@ -22,6 +22,9 @@ from traces.schema import Access, Barrier, EpochCause, InsnClass, Maintenance, M
 
 MISS = -1
 
+# Bits of `demand` in read_l2: counted as a demand access; of a fetch or a table walk, which an exclusive L2 keeps.
+COUNTED, KEPT = 1, 2
+
 # Levels, in the order of state.LEVEL_NAMES.
 L1D, L2, L3, L1I = 0, 1, 2, 3
 # TLBs, in the order of state.TLB_NAMES.
@@ -613,16 +616,20 @@ def read_l3(s, line, cycle, demand):
 
 @outlined(int64, MACHINE_TYPE, int64, int64, int64)
 def read_l2(s, line, cycle, demand):
-    """Read a line from L2 or behind; `cycle` is when L1 has missed. Leaf, queueing and staleness are in the clock."""
+    """Read a line from L2 or behind; `cycle` is when L1 has missed. Leaf, queueing and staleness are in the clock.
+
+    An exclusive L2 gives its line up to L1D, dirtiness and all, and is filled by what L1D evicts, by fetches and by walks.
+    """
     extra = (s["level_hit_cycles"][L2] - s["level_hit_cycles"][L1D]) * s["on_l2"]
     start = cycle
+    passes = s["level_inclusion"][L2] == 2 and demand & KEPT == 0
     if s["on_l2"] == 1:
         start = max(cycle, reserve(s, CALENDAR_L2, cycle // s["level_interval"][L2]) * s["level_interval"][L2])
     index = lookup(s, L2, line)
-    s["counters"][L2, ACCESSES] += demand
+    s["counters"][L2, ACCESSES] += demand & COUNTED
     if index != MISS:
-        s["counters"][L2, HITS] += demand
-        if demand:
+        s["counters"][L2, HITS] += demand & COUNTED
+        if demand & COUNTED:
             use_prefetched(s, L2, index)
         touch(s, L2, index)
         ready = start + extra
@@ -633,14 +640,19 @@ def read_l2(s, line, cycle, demand):
             s["leaf"] = LEAF_L2
             s["queue"] = 0
         s["inherited"] = s["lines"][index]["info"] & STALE
+        if passes:
+            s["inherited"] |= s["lines"][index]["info"] & (DIRTY | OLD)
+            s["tags"][index] = 0
+            s["lines"][index]["age"] = 0
         return ready
-    s["counters"][L2, MISSES] += demand
+    s["counters"][L2, MISSES] += demand & COUNTED
     start = buffer_start(s, s["level_buffer_base"][L2], s["level_buffers"][L2], start, s["dram_cycles"])
     slot = s["slot"]
-    ready = read_l3(s, line, start + extra, demand)
+    ready = read_l3(s, line, start + extra, demand & COUNTED)
     hold(s, slot, start, ready)
-    fill_l2(s, line, ready, origin(s), start)
-    s["inherited"] &= STALE
+    if not passes:
+        fill_l2(s, line, ready, origin(s), start)
+        s["inherited"] &= STALE
     return ready
 
 
@@ -932,7 +944,7 @@ def read_descriptor(s, pa, memory_type, cycle):
         if index != MISS:
             touch(s, L1D, index)
             return max(start, s["lines"][index]["ready"])
-    ready = read_l2(s, line, start, 1)
+    ready = read_l2(s, line, start, COUNTED | KEPT)
     if s["inherited"] & STALE:
         report_stale(s, line)
     return ready
@@ -1089,9 +1101,9 @@ def allocate_store(s, line, cycle):
     """Write-allocate: fetch the line and make it dirty; returns when the store is done."""
     start = buffer_start(s, s["level_buffer_base"][L1D], s["level_buffers"][L1D], cycle, s["dram_cycles"])
     slot = s["slot"]
-    ready = read_l2(s, line, start, 1)
+    ready = read_l2(s, line, start, COUNTED)
     hold(s, slot, start, ready)
-    fill_l1d(s, line, ready, origin(s) | DIRTY, start)
+    fill_l1d(s, line, ready, (origin(s) & ~OLD) | DIRTY, start)
     return ready
 
 
@@ -1180,7 +1192,7 @@ def miss_l1d(s, va, line, cycle, hit):
         s["stream_lines"] = 0
     start = buffer_start(s, s["level_buffer_base"][L1D], s["level_buffers"][L1D], hit, s["dram_cycles"])
     slot = s["slot"]
-    ready = read_l2(s, line, start, 1)
+    ready = read_l2(s, line, start, COUNTED)
     hold(s, slot, start, ready)
     if s["inherited"] & STALE:
         report_stale(s, line)
@@ -1298,6 +1310,8 @@ def load(s, op, va, cycle):
             ready = load_cached(s, piece, line, known)
         elif kind >= NC:
             ready = load_noncacheable(s, line, known)
+            for _ in range(1, op["nc_pieces"]):
+                ready = max(ready, load_noncacheable(s, line, known))
         else:
             ready = load_device(s, line, size, kind, known)
         done = max(done, ready)
@@ -1742,7 +1756,7 @@ def fetch_line(s, line, cycle):
         touch(s, L1I, index)
         return max(cycle, s["lines"][index]["ready"])
     s["counters"][L1I, MISSES] += 1
-    ready = read_l2(s, line, cycle, 1)
+    ready = read_l2(s, line, cycle, COUNTED | KEPT)
     index = victim(s, L1I, line)
     if s["tags"][index] != 0:
         count_eviction(s, L1I, 0)

@@ -136,7 +136,7 @@ LINE = _record("age ready info")
 OP = _record(
     "cls access maintenance barrier barrier_option size slot offset va literal non_temporal is_branch "
     "backward is_return uses_entry latency port port_count port_slots base dst0 dst1 dst2 src0 src1 src2 "
-    "src3"
+    "src3 nc_pieces"
 )
 """One instruction of a trace as one core sees it: its latency and ports among the trace's own fields."""
 

@@ -46,6 +46,7 @@ def ops_of(trace: Trace, config: CoreConfig) -> Records:
     for at in range(4):
         ops[f"src{at}"] = insns["src"][:, at]
     ops["base"] = _base_registers(insns)
+    ops["nc_pieces"] = _noncacheable_pieces(insns, config.nc.structure_bytes)
     _place(ops, insns, config)
     return ops
 
@@ -64,6 +65,13 @@ def _base_registers(insns: Records) -> Ints:
     position = shared.argmax(axis=1)
     found = insns["dst"][np.arange(len(insns)), position].astype(np.int64)
     return np.where(shared.any(axis=1), found, -1)
+
+
+def _noncacheable_pieces(insns: Records, structure_bytes: int) -> Ints:
+    """Return how many transactions a Non-cacheable load makes: one, or several of a load of more than one vector."""
+    vectors = ((insns["flags"] & InsnFlag.VECTOR) != 0) & ((insns["flags"] & InsnFlag.PAIR) == 0) & (insns["size"] > 16)
+    pieces: Ints = np.where(vectors, -(-insns["size"].astype(np.int64) // structure_bytes), 1)
+    return pieces
 
 
 def _place(ops: Records, insns: Records, config: CoreConfig) -> None:

@@ -108,21 +108,22 @@ def latency(
     }
 
 
-def memcpy(config: "CoreConfig", leaf_bytes: int = 4096) -> Rate:
+def memcpy(config: "CoreConfig", leaf_bytes: int = 4096, *, stage2_leaf_bytes: int = 0) -> Rate:
     """Copy 64 MiB by ldp and stp: a slice of the steady state, caches as the end of such a copy leaves them."""
     source, destination = HEAP, HEAP + COPY_BYTES + (2 << 20) + _SKEW
     last = COPY_BYTES - WARM_BYTES
     registers = {0: destination, 1: source, 20: destination + last, 21: source + last}
     registers |= {22: WARM_BYTES >> 6, 23: SLICE_BYTES, 24: SLICES}
     buffers = tuple(Buffer(pa=pa, size=COPY_BYTES, leaf_bytes=leaf_bytes) for pa in (source, destination))
-    return _rate(run("memcpy", tuple(registers.items()), buffers), config)
+    return _rate(run("memcpy", tuple(registers.items()), buffers, stage2_leaf_bytes), config)
 
 
-def memset(config: "CoreConfig", leaf_bytes: int = 4096) -> Rate:
+def memset(config: "CoreConfig", leaf_bytes: int = 4096, *, stage2_leaf_bytes: int = 0) -> Rate:
     """Fill 64 MiB by stp, likewise."""
     warm = 2 * WARM_BYTES
     registers = ((0, HEAP), (20, HEAP + COPY_BYTES - warm), (22, warm >> 6), (23, SLICE_BYTES), (24, SLICES))
-    return _rate(run("memset", registers, (Buffer(pa=HEAP, size=COPY_BYTES, leaf_bytes=leaf_bytes),)), config)
+    buffer = Buffer(pa=HEAP, size=COPY_BYTES, leaf_bytes=leaf_bytes)
+    return _rate(run("memset", registers, (buffer,), stage2_leaf_bytes), config)
 
 
 def uncached_reads(config: "CoreConfig", memory_type: str) -> dict[int, float]:

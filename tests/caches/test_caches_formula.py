@@ -222,11 +222,11 @@ def test_a_copy_cannot_beat_the_memory(gbps):
 
 def test_refresh_turnaround_and_rows_cost_something():
     trace, config = copy(4000), caches.core("rpi4").override({"dram.bandwidth_gbps": 3})
-    whole = caches.replay(trace, config).cycles
-    for mechanism in ("dram_refresh", "dram_turnaround"):
-        assert caches.replay(trace, config, ablate={mechanism}).cycles < whole
+    assert caches.replay(trace, config, ablate={"dram_turnaround"}).cycles < caches.replay(trace, config).cycles
     scattered, _ = chase(16 << 20, step=4096 + 64, turns=1)
-    assert caches.replay(scattered, config, ablate={"dram_rows"}).cycles < caches.replay(scattered, config).cycles
+    whole = caches.replay(scattered, config).cycles
+    for mechanism in ("dram_refresh", "dram_rows"):
+        assert caches.replay(scattered, config, ablate={mechanism}).cycles < whole
 
 
 def test_dsb_waits_for_maintenance_and_only_then_costs_itself():
