@@ -94,20 +94,28 @@ def routine_names() -> tuple[str, ...]:
     return tuple(_ROUTINES)
 
 
+_OUR_PAGE_BYTES = 4096
+_PAGE_LINE = f".equ PAGE_BYTES, {_OUR_PAGE_BYTES}"
+"""How a source states the page size that it is built for; only relocation routines know one."""
+
+
 @cache
-def routine(name: str) -> Routine:
-    """Assemble one of our own routines. Unknown names raise InputError."""
+def routine(name: str, page_bytes: int = _OUR_PAGE_BYTES) -> Routine:
+    """Assemble one of our own routines, for kernels with pages of that size. Unknown names raise InputError."""
     if name not in _ROUTINES:
         raise InputError(f"routine {name!r}: must be one of {', '.join(_ROUTINES)}")
     protocol, offsets = _ROUTINES[name]
     file = f"{name}.S"
     text = resources.files("asm").joinpath("routines", file).read_text(encoding="utf-8")
+    if page_bytes != _OUR_PAGE_BYTES and protocol is not None:
+        text = text.replace(_PAGE_LINE, f".equ PAGE_BYTES, {page_bytes}")
     assembly = assemble(text, name=file)
     return Routine(
         name=name,
         code=assembly.code,
         symbols=MappingProxyType(dict(assembly.symbols)),
-        source=f"own: {file}",
+        source=f"own: {file}" + (f", PAGE_BYTES = {page_bytes}" if page_bytes != _OUR_PAGE_BYTES else ""),
+        page_bytes=page_bytes,
         protocol=protocol,
         kimage_offsets=MappingProxyType(dict(offsets)),
         text=text,

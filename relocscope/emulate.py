@@ -98,7 +98,8 @@ def _routines(case: Case) -> "tuple[Routine, dict[str, Routine | None]]":
     from asm.routines import routine
 
     others = {name: getattr(case, name) for name in ("soft_restart", "hyp_stub", "kexec_vectors")}
-    return routine(case.relocate), {name: routine(text) if text else None for name, text in others.items()}
+    relocate = routine(case.relocate, case.granule_bytes)
+    return relocate, {name: routine(text) if text else None for name, text in others.items()}
 
 
 def _borrowed(path: Path, symbol: str, case: Case) -> "dict[str, Routine | None]":

@@ -1,10 +1,8 @@
 """The relocations of history as scenarios, put together by hand: what the case files say, without the case files."""
 
-from dataclasses import replace
 from functools import cache
 
-from asm.assemble import assemble
-from asm.routines import Routine, routine
+from asm.routines import routine
 from emu.guest import FunctionalRun
 from emu.layout import default_layout
 from emu.scenario import Boot, Scenario, TableStyle, prepare
@@ -41,7 +39,7 @@ def scenario(case: str, pages: int = PAGES, **changes: object) -> Scenario:
     layout = default_layout(pages * page_bytes, page_bytes=page_bytes, crash=bool(changes.get("kdump")))
     usual: dict[str, object] = {
         "boot": Boot(boot),
-        "relocate": paged(f"relocate-{era}", page_bytes),
+        "relocate": routine(f"relocate-{era}", page_bytes),
         "soft_restart": routine(_SOFT_RESTART.get(era, "soft-restart-v4.19")),
         "hyp_stub": routine("hyp-stub-v5.17" if newest else "hyp-stub-v4.19"),
         "kexec_vectors": routine("kexec-vectors-v5.17") if newest else None,
@@ -52,18 +50,6 @@ def scenario(case: str, pages: int = PAGES, **changes: object) -> Scenario:
         "start": layout.start,
     }
     return Scenario(**(usual | changes))
-
-
-@cache
-def paged(name: str, page_bytes: int) -> Routine:
-    """Build one of our routines for another page size, as the kernel's build does."""
-    ours = routine(name)
-    if page_bytes == ours.page_bytes:
-        return ours
-    text = ours.text.replace(".equ PAGE_BYTES, 4096", f".equ PAGE_BYTES, {page_bytes}")
-    assert text != ours.text
-    assembly = assemble(text, name=name)
-    return replace(ours, code=assembly.code, symbols=assembly.symbols, page_bytes=page_bytes, text=text)
 
 
 @cache

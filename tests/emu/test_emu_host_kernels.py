@@ -5,11 +5,11 @@ from functools import cache
 
 import numpy as np
 import pytest
-from old_kernels import paged, scenario
+from old_kernels import scenario
 from test_emu_machine_cases import natively, unfolded
 
 from asm.assemble import assemble
-from asm.routines import Routine
+from asm.routines import Routine, routine
 from emu.layout import default_layout
 from emu.scenario import Boot, Scenario, TableStyle, prepare
 from emu.spans import Span
@@ -51,7 +51,7 @@ ASKS = {"id-register": _ASK_ID_REGISTER, "t1sz": _ASK_T1SZ}
 @cache
 def relocate(asks: str) -> Routine:
     """Build relocate-v5.17 as CONFIG_ARM64_64K_PAGES, _VA_BITS_52 and _PA_BITS_52 make it."""
-    plain = paged("relocate-v5.17", GRANULE_BYTES)
+    plain = routine("relocate-v5.17", GRANULE_BYTES)
     text = plain.text
     for register in ("x18", "x17"):
         written = f"msr     ttbr1_el1, {register}\n"
@@ -130,7 +130,7 @@ def test_a_routine_with_its_mmu_off(boot):
         wide(
             boot,
             1 << 51,
-            relocate=paged("relocate-v5.12", GRANULE_BYTES),
+            relocate=routine("relocate-v5.12", GRANULE_BYTES),
             tables=TableStyle.NONE,
             kexec_vectors=None,
         )
