@@ -618,7 +618,7 @@ def read_l3(s, line, cycle, demand):
 def read_l2(s, line, cycle, demand):
     """Read a line from L2 or behind; `cycle` is when L1 has missed. Leaf, queueing and staleness are in the clock.
 
-    An exclusive L2 gives its line up to L1D, dirtiness and all, and is filled by what L1D evicts, by fetches and by walks.
+    An exclusive L2 gives its line up to L1D, dirtiness and all, and is filled by L1D evictions, fetches and walks.
     """
     extra = (s["level_hit_cycles"][L2] - s["level_hit_cycles"][L1D]) * s["on_l2"]
     start = cycle

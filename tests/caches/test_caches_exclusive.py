@@ -10,8 +10,8 @@ from traces.schema import InsnFlag, MemoryType
 
 BASE = 0x8000_0000
 SMALL = {
-    "l1d.size": 2 * 64, "l1d.ways": 2, "l1d.replacement": "lru", "l2.size": 4 * 64, "l2.ways": 4, "l2.replacement": "lru",
-    "l3.size": 0, "prefetch.streams": 0, "fetch.prefetch_lines": 0,
+    "l1d.size": 2 * 64, "l1d.ways": 2, "l1d.replacement": "lru", "l2.size": 4 * 64, "l2.ways": 4,
+    "l2.replacement": "lru", "l3.size": 0, "prefetch.streams": 0, "fetch.prefetch_lines": 0,
 }  # fmt: skip
 
 
