@@ -205,8 +205,8 @@ class Run:
         if self._is_end(pc):
             return Ending(outcome=Outcome.COMPLETED, reason="")
         pa = self._capture.fetched_from(pc)
-        if pa is None:
-            raise RuntimeError(f"Unicorn fetched from {pc:#x}, which does not translate under {self._capture.regime}")
+        if pa is None:  # Unicorn checks no output address against TCR.IPS, for one
+            return self._take(fetch_abort(self._cpu.memory, self._capture.regime, pc))
         code = self._capture.find(pc, pa, size)
         stop_insn = self._stop_insn(code)
         if _never_leaves(code, self._cpu.memory):

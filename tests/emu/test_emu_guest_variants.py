@@ -72,6 +72,14 @@ def test_all_ram_above_what_39_bits_reach(case, outcome):
         assert (found.fault.ec, found.fault.iss & 0x3C) == (0x21, 0b000100)
 
 
+def test_tcr_of_another_format_is_a_hang_with_its_cause():
+    """RFC v2 writes TCR_EL2 as it is without E2H; with it bits 18:16 are no longer PS, and IPS = 0 allows 4 GiB."""
+    found = ran("rfc-v2-nvhe-xn-clear", boot=Boot.VHE)
+    assert found.outcome == "hang"
+    assert (found.fault.ec, found.fault.iss & 0x3C) == (0x21, 0b000000)
+    assert "wider than the PE or TCR allow" in found.fault.reason or "beyond them" in found.fault.reason
+
+
 @pytest.mark.parametrize("case", ["v4.19-nvhe", "v5.17-nvhe", "v5.17-vhe", "rfc-v1-el1"])
 @pytest.mark.parametrize("bit", ["c", "i"])
 @pytest.mark.parametrize("value", [0, 1])
