@@ -34,13 +34,17 @@ def replay(
     initial: str = "cold",
     seed: int = 1,
     checkpoints: Sequence[int] | NDArray[np.uint64] = (),
+    steady: bool = True,
 ) -> Outcome:
     """Return what the trace costs on that core (`caches.replaying.Replay` is the same, to be stopped and gone on with).
 
     `ablate` names mechanisms or groups that cost nothing; `initial` is `cold` or `kernel-dirty`; `checkpoints` are
-    execution numbers, ascending, whose starting cycles are wanted.
+    execution numbers, ascending, whose starting cycles are wanted. With `steady`, pages that are known to cost what the
+    one before did are added up instead of replayed; only the time it takes differs (`details["pages_skipped"]`).
     """
     # Numba is loaded when a replay is first asked for, so that listing cores stays quick.
     from caches import replaying
 
-    return replaying.replay(trace, config, ablate=ablate, initial=initial, seed=seed, checkpoints=checkpoints)
+    return replaying.replay(
+        trace, config, ablate=ablate, initial=initial, seed=seed, checkpoints=checkpoints, steady=steady
+    )

@@ -13,7 +13,9 @@ from caches import kernels, views
 from caches.config import CoreConfig
 from caches.initial import kernel_dirty
 from caches.mechanisms import mechanism_names
+from caches.passed_lines import Footprint, PassedLines
 from caches.state import COUNTER_COLUMNS, COUNTER_ROWS, LEVEL_NAMES, MACHINE_TYPE, Ints, State, fresh, level_ways
+from caches.steady import WINDOW, Steady, period, repeats_until
 from caches.tape import (
     as_int64,
     blocks_of,
@@ -33,6 +35,12 @@ INITIAL_STATES = ("cold", "kernel-dirty")
 
 CHUNK_EXECUTIONS = 1 << 17
 
+CHUNK_PAGES = 128
+"""Pages whose addresses are looked at together."""
+
+WORTHWHILE = 2048
+"""Executions between two marks from which on it is worth while to look for pages that repeat."""
+
 
 class Replay:
     """A replay that can be stopped and gone on with: the machine's state, and how far it is.
@@ -50,6 +58,7 @@ class Replay:
         initial: str = "cold",
         seed: int = 1,
         checkpoints: Sequence[int] | NDArray[np.uint64] = (),
+        steady: bool = True,
     ) -> None:
         if initial not in INITIAL_STATES:
             raise InputError(f"initial = {initial!r}: must be one of {', '.join(INITIAL_STATES)}")
@@ -88,6 +97,12 @@ class Replay:
         words["translation_mask"] = len(self._members["translations"]) - 1
         words["mark_count"], words["checkpoint_count"] = len(trace.marks), len(asked)
         self._enter_first_epoch()
+        self.pages_skipped = 0
+        """Pages that were added up, not replayed; with the same result (caches.steady)."""
+        self._steady = Steady(self._state, self._members) if steady else None
+        # What happens at these executions ends whatever repeats.
+        events = np.concatenate([as_int64(trace.marks["at"]), asked, [0, len(trace.executions)]])
+        self._events = np.unique(events)
 
     def _enter_first_epoch(self) -> None:
         clock, first = self._state.words, self._members["epochs"][0]
@@ -104,7 +119,27 @@ class Replay:
         """Replay up to execution `stop` of the trace, or to its end."""
         end = len(self.trace.executions) if stop is None else min(stop, len(self.trace.executions))
         while self.at < end:
-            executions, values = self._stretch(min(end, self.at + CHUNK_EXECUTIONS))
+            begins, ends = self._quiet(self.at)
+            if self._steady is None or self.at < begins:
+                self._compiled(min(end, begins if self._steady else end))
+                continue
+            self._compiled(self.at + 1)  # what happens before it is done now
+            limit = min(end, ends - 1)
+            while self.at < limit and self._steady.possible():
+                self._stretch_of_pages(limit)
+            self._compiled(min(end, ends))
+
+    def _quiet(self, at: int) -> tuple[int, int]:
+        """Return the next long stretch in which nothing happens but instructions, or what is left of this one."""
+        events = self._events[np.searchsorted(self._events, at, side="right") - 1 :]
+        long = np.flatnonzero(np.diff(np.maximum(events, at)) >= WORTHWHILE)
+        end = len(self.trace.executions)
+        return (max(at, int(events[long[0]])), int(events[long[0] + 1])) if len(long) else (end, end)
+
+    def _compiled(self, stop: int) -> None:
+        """Replay up to that execution, instruction by instruction."""
+        while self.at < stop:
+            executions, values = self._stretch(min(stop, self.at + CHUNK_EXECUTIONS))
             members = self._members | {"executions": executions, "values": values}
             machine = views.record(self._state.words, MACHINE_TYPE, members)
             done = int(kernels.replay(machine, self.at, len(executions) - 1))
@@ -112,6 +147,69 @@ class Replay:
             self.at += done
             self._drain()
             self._raise_failure()
+
+    def _stretch_of_pages(self, limit: int) -> None:
+        """Go on to where a repetition ends that begins soon, or a little where none does."""
+        found = period(self.trace.executions[self.at : min(limit, self.at + WINDOW)])
+        if found is None:
+            self._compiled(min(limit, self.at + WINDOW // 2))
+            return
+        start, length = found
+        until = repeats_until(self.trace.executions[: limit + 1], self.at + start, length)
+        self._compiled(self.at + start)
+        self._pages(length, until, min(until, limit))
+
+    def _pages(self, length: int, until: int, stop: int) -> None:
+        """Go on to `stop` by pages of that length: skipped where they are steady, looked at ever less where not.
+
+        A page that ends at `until` is not like the others: what follows it is not, and branches know.
+        """
+        steady = self._steady
+        page = self.trace.executions[self.at : self.at + length].astype(np.int64)
+        footprint = Footprint.of(page, self._members["ops"], self._members["blocks"])
+        patience, misses = 1, 0
+        while steady and footprint and self.at + length < until:
+            plain = not footprint.crossing(self._values(-footprint.words, 1, footprint.words)).any()
+            wanted = (until - 1 - self.at) // length if steady.holds(plain) else 0
+            skipped = self._skip(steady, footprint, length, wanted) if wanted else 0
+            misses = 0 if skipped > patience else misses + 1
+            if misses > 2:
+                patience, misses = 2 * patience, 0
+                self._compiled(min(stop, self.at + length * patience))
+                steady.forget()
+            self._compiled(min(stop, self.at + length))
+        self._compiled(stop)
+        if steady:
+            steady.forget()
+
+    def _values(self, offset: int, pages: int, words: int) -> Ints:
+        """[page, value]: values of pages from `offset` values after here; no rows where there are not as many."""
+        first = self._value + offset
+        values = self.trace.values[max(0, first) : max(0, first) + pages * words]
+        whole = pages if len(values) == pages * words else 0
+        return as_int64(values[: whole * words]).reshape(whole, words)
+
+    def _skip(self, steady: Steady, footprint: Footprint, length: int, pages: int) -> int:
+        """Skip up to that many pages; return how many."""
+        lines = PassedLines(self._state)
+        done, stores = 0, np.zeros(0, np.int64)
+        while done < pages:
+            wanted = min(CHUNK_PAGES, pages - done)
+            rows = self._values(0, wanted, footprint.words)
+            if len(rows) < wanted:
+                break
+            passed = lines.carry_out(footprint, rows)
+            stores = footprint.stores(rows[passed - 1]) if passed else stores
+            self._value += passed * footprint.words
+            self.at += passed * length
+            done += passed
+            if passed < wanted:
+                break
+        steady.skip(done, stores)
+        self._stale.update(dict.fromkeys(lines.stale))
+        self._lost.update(dict.fromkeys(lines.lost))
+        self.pages_skipped += done
+        return done
 
     def _consumed(self, executions: Ints) -> int:
         """How many values these executions read."""
@@ -164,7 +262,10 @@ class Replay:
             stale_lines=_addresses(self._stale),
             lost_lines=_addresses(self._lost),
             calibrated=self.config.calibrated,
-            details={"old_dirty_lines_discarded": int(self._state.words[0]["old_discarded"])},
+            details={
+                "old_dirty_lines_discarded": int(self._state.words[0]["old_discarded"]),
+                "pages_skipped": self.pages_skipped,
+            },
         )
 
 
@@ -176,13 +277,15 @@ def replay(
     initial: str = "cold",
     seed: int = 1,
     checkpoints: Sequence[int] | NDArray[np.uint64] = (),
+    steady: bool = True,
 ) -> Outcome:
     """Return what the trace costs on that core.
 
     `ablate` names mechanisms or groups that cost nothing; `initial` is the state of the caches at the start;
-    `checkpoints` are execution numbers, ascending, whose starting cycles are wanted.
+    `checkpoints` are execution numbers, ascending, whose starting cycles are wanted. With `steady`, pages that are
+    known to cost what the one before did are added up; the result is the same (`details["pages_skipped"]`).
     """
-    run = Replay(trace, config, ablate=ablate, initial=initial, seed=seed, checkpoints=checkpoints)
+    run = Replay(trace, config, ablate=ablate, initial=initial, seed=seed, checkpoints=checkpoints, steady=steady)
     run.advance()
     return run.outcome()
 
