@@ -1938,6 +1938,10 @@ def step(s, op, row, va, next_va):
     if op["port_count"] > 0:
         issue = reserve_port(s, op["port"], op["port_count"], issue, op["port_slots"])
     s["issued"] = issue
+    if s["in_order"] == 1 and issue > s["dispatch"]:
+        # What waited counts against the width of the cycle in which it goes.
+        s["dispatch"] = issue
+        s["in_cycle"] = 1
     segment(s, issue, BASE)
     done = execute(s, op, issue, va)
     write_registers(s, op, done, issue + 1)
