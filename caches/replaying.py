@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from numba import config as numba_config
+from numba.types import int64
 from numpy.typing import NDArray
 
 from caches import kernels, views
@@ -288,6 +290,12 @@ def replay(
     run = Replay(trace, config, ablate=ablate, initial=initial, seed=seed, checkpoints=checkpoints, steady=steady)
     run.advance()
     return run.outcome()
+
+
+def compile_ahead() -> None:
+    """Compile what a replay runs, where it is not in Numba's cache yet."""
+    if not numba_config.DISABLE_JIT:
+        kernels.replay.compile((MACHINE_TYPE, int64, int64))
 
 
 def _addresses(lines: Iterable[int]) -> NDArray[np.uint64]:

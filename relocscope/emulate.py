@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from relocscope.case import Case
+from relocscope.warm import compiled_meanwhile
 from traces.errors import InputError
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ def emulate(case: Case) -> "Trace":
     """Run the case in Unicorn and return its Trace; guest faults and hangs are results, not exceptions."""
     from emu.scenario import prepare
 
-    return prepare(scenario(case)).run().trace
+    with compiled_meanwhile():
+        return prepare(scenario(case)).run().trace
 
 
 def scenario(case: Case) -> Any:

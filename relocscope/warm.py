@@ -1,0 +1,89 @@
+"""The first run after an install: the timing model is compiled by a second process while the guest runs in this one.
+
+Nothing depends on it. What the second process compiles it leaves in Numba's cache on disk; if it fails, or is not
+allowed to run, this process compiles as it would have.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+
+PATIENCE_SECONDS = 300.0
+"""How long to wait for the second process once there is nothing else to do."""
+
+_SET_DEATH_SIGNAL, _SIGKILL = 1, 9  # prctl(PR_SET_PDEATHSIG, SIGKILL): Linux only, like Numba's cache of this project
+
+
+@contextmanager
+def compiled_meanwhile() -> Iterator[None]:
+    """Have the timing model compiled, if it is not yet, while the body runs; ends when both are done."""
+    if compiled() or os.environ.get("NUMBA_DISABLE_JIT", "0") != "0":
+        yield
+        return
+    # What is importable here is importable there, and nothing else: not what lies in the working directory.
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    nowhere = subprocess.DEVNULL
+    second = None
+    with suppress(OSError):
+        second = subprocess.Popen(
+            [sys.executable, "-P", "-m", "relocscope.warm", str(os.getpid())],
+            stdin=nowhere,
+            stdout=nowhere,
+            stderr=nowhere,
+            env=environment,
+        )
+    try:
+        yield
+        if second:
+            with suppress(subprocess.TimeoutExpired):
+                second.wait(PATIENCE_SECONDS)
+    finally:
+        if second:
+            second.kill()
+            second.wait()
+
+
+def compiled() -> bool:
+    """Whether Numba's cache has the timing model as it is now; a wrong answer costs a few seconds, no more."""
+    spec = find_spec("caches.kernels")
+    if spec is None or spec.origin is None:
+        return True
+    source = Path(spec.origin)
+    with suppress(OSError):
+        changed = source.stat().st_mtime
+        return any(index.stat().st_mtime >= changed for place in _places(source) for index in place.glob(_INDEX))
+    return False
+
+
+_INDEX = "kernels.replay-*.nbi"
+
+
+def _places(source: Path) -> Iterator[Path]:
+    """Yield the directories in which Numba keeps what it compiles."""
+    chosen = os.environ.get("NUMBA_CACHE_DIR")
+    if chosen:
+        yield from Path(chosen).glob("*")
+        return
+    yield source.parent / "__pycache__"
+    yield from (Path.home() / ".cache" / "numba").glob("*")
+
+
+def compile_replay(parent: int) -> None:
+    """Compile the timing model into Numba's cache; end with the parent process, however that ends."""
+    import ctypes
+
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, _SIGKILL)
+    if os.getppid() != parent:
+        return
+    from caches.replaying import compile_ahead
+
+    compile_ahead()
+
+
+if __name__ == "__main__":
+    compile_replay(int(sys.argv[1]))
