@@ -92,7 +92,8 @@ def _lines(draw: np.random.Generator, ranges: Records, count: int) -> Ints:
         ends = np.cumsum(size)
         row = np.searchsorted(ends, offset, side="right")
         parts.append(first[row] + offset - (ends - size)[row])
-    lines: Ints = np.unique(np.concatenate(parts))
+    ordered: Ints = np.sort(np.concatenate(parts))
+    lines = ordered[np.diff(ordered, prepend=-1) != 0]
     draw.shuffle(lines)
     return lines
 
