@@ -248,13 +248,15 @@ def _ranges(scenario: Scenario, kernel: OldKernel, kimage: Kimage) -> Records:
     page, memory_map = scenario.granule_bytes, scenario.memory_map
     rows: list[tuple[Span, Role]] = [(span, role) for span, role in kernel.ranges if role is not Role.TABLE]
     tables = [span for span, role in kernel.ranges if role is Role.TABLE]
+    # A crash kernel lies where it will run: each page is its own source, cleaned to the PoC when it was loaded.
+    in_place = scenario.destinations if scenario.kdump else ()
     by_role: tuple[tuple[Role, Sequence[Span]], ...] = (
         (Role.RAM, memory_map.ram),
         (Role.NOMAP, memory_map.nomap),
         (Role.NO_ACCESS, memory_map.no_access),
         (Role.TABLE, tables),
         (Role.LIST, [Span(pa, page) for pa in kimage.list_pages]),
-        (Role.SOURCE, page_spans(kimage.sources, page)),
+        (Role.SOURCE, [*page_spans(kimage.sources, page), *in_place]),
     )
     for role, spans in by_role:
         rows += [(span, role) for span in merge(spans)]

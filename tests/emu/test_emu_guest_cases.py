@@ -202,8 +202,13 @@ def test_a_crash_kernel_is_entered_where_it_lies(case):
     assert found.entry.x0 == scenario(case).dtb_pa
     table = accesses(found.trace)
     assert not (table["access"] == Access.STORE).any()
-    roles = set(found.trace.ranges["role"].tolist())
-    assert Role.SOURCE not in roles
+    ranges = found.trace.ranges
+    sources, destinations = (
+        [(int(row["pa"]), int(row["size"])) for row in ranges[ranges["role"] == role]]
+        for role in (Role.SOURCE, Role.DESTINATION)
+    )
+    assert sum(size for _, size in sources) == sum(size for _, size in destinations)
+    assert sources[0][0] == destinations[0][0]
     assert not {"kexec", "kexec-idmap", "kexec-linear"} & set(found.trace.meta["table_roots"])
 
 
