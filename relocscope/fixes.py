@@ -83,9 +83,12 @@ def candidates(case: Case) -> Iterator[Candidate]:
 
 
 def fixes(run: Run, progress: Callable[[int, int], None] | None = None) -> list[Fix]:
-    """Try every candidate on B's case; report those that make it faster, or make it arrive at all, best first."""
+    """Try every candidate on B's case; report those that make it faster, or make it arrive at all, best first.
+
+    None is tried on a run that arrives without having copied: there is nothing for them to be better at.
+    """
     subject = run.operand
-    if subject is None or subject.case is None:
+    if subject is None or subject.case is None or (run.outcome == "completed" and run.site is None):
         return []
     tried = list(candidates(subject.case))
     small = {} if subject.case.segments else {"size": min(SCREEN_BYTES, subject.case.size_bytes)}

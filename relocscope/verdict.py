@@ -188,7 +188,8 @@ def _no_copy(a: Run, b: Run) -> str:
     if b.site is not None:
         return "A copies nothing, so there is no copy to compare B's with."
     went = "goes straight to the new kernel" if b.entry else "ends"
-    return f"{'Neither' if a.site is None else 'B'} copies anything: B {went} after {b.instructions} instructions."
+    who = "Neither copies anything" if a.site is None else "B copies nothing"
+    return f"{who}: B {went} after {b.instructions} instructions."
 
 
 def _unfinished(run: Run, which: str) -> str:

@@ -60,6 +60,17 @@ def test_causes(a: str, b: str, settings: dict[str, int], cause: str):
     assert judge(of_a, of_b).cause == cause
 
 
+def test_a_crash_kernel_copies_nothing_is_clean_and_leaves_nothing_to_fix():
+    found = relocscope.explain("v4.19-nvhe", "kdump", size=SIZE)
+    assert found.verdict.sentence.startswith("B copies nothing: B goes straight to the new kernel")
+    assert found.fixes == ()
+    assert (found.b.image_visible, found.b.dirty_at_entry, found.b.hazards) == (True, 0, ())
+
+
+def test_every_change_that_explain_tries_runs_on_a_vhe_boot():
+    assert relocscope.explain("v4.19-vhe", "v5.17-vhe", size=SIZE).verdict.cause == "mmu-and-dcache-on"
+
+
 def test_every_case_does_what_its_source_says():
     from relocscope.case import shipped_case
     from relocscope.expectations import mismatches
