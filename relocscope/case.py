@@ -195,7 +195,8 @@ def _flattened(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def unknown_key(key: str, known: Mapping[str, Any] | tuple[str, ...]) -> str:
     """Say that a key is not known, with the nearest ones that are."""
     near = difflib.get_close_matches(key, list(known), n=3, cutoff=0.5)
-    return "unknown key" + (f"; near it are {', '.join(near)}" if near else "; `relocscope run --help` lists the keys")
+    hint = f"did you mean {' or '.join(near)}?" if near else "`relocscope run --help` lists the keys"
+    return f"unknown key; {hint}"
 
 
 def _fields(values: Mapping[str, Any], where: str) -> dict[str, Any]:

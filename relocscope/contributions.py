@@ -37,10 +37,16 @@ def contributions(a: Run, b: Run, progress: Callable[[int, int], None] | None = 
     difference = a.cycles - b.cycles
     rounded = largest_remainder(exact, difference)
     found = [
-        Contribution(mechanism=name, cycles=cycles, share=cycles / difference if difference else None)
+        Contribution(mechanism=name, cycles=cycles, share=_share(cycles, difference))
         for name, cycles in rounded.items()
     ]
     return sorted(found, key=lambda one: -abs(one.cycles))
+
+
+def _share(cycles: int, difference: int) -> float | None:
+    if not difference:
+        return None
+    return cycles / difference if cycles else 0.0  # not the -0.0 of a negative difference
 
 
 def shapley(worth: Mapping[frozenset[str], float]) -> dict[str, float]:

@@ -82,7 +82,7 @@ def _left_in_caches(trace: Trace, costs: "Outcome", site: CopySite | None) -> It
         yield _hazard(
             "invalidate-lost-dirty",
             "error",
-            "an invalidate threw away lines of the image that were newer than memory",
+            "lines of the image lost their newest data: invalidated while dirty, or overwritten by an older dirty line",
             f"{lost} lines",
             f"first at pa {int(costs.lost_lines[0]):#x}",
         )

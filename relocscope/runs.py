@@ -135,7 +135,11 @@ def check_core(case: Case, config: "CoreConfig") -> None:
             "try --core thunderx2"
         )
     if case.granule_bytes not in has.granules:
-        raise CannotRunError(f"core {config.name}: map.granule: it has no {case.granule_bytes >> 10}KiB granule")
+        import caches
+
+        able = [name for name in caches.core_names() if case.granule_bytes in caches.core(name).architecture.granules]
+        hint = f"; try --core {able[0]}" if able else ""
+        raise CannotRunError(f"core {config.name}: map.granule: it has no {case.granule_bytes >> 10}KiB granule{hint}")
 
 
 @lru_cache(maxsize=4)
@@ -196,7 +200,7 @@ def measure(
         image_visible=bool(meta.get("image_ok", False)) and visible,
         stale_reads=len(costs.stale_lines),
         lost_lines=len(costs.lost_lines),
-        dirty_at_entry=dirty,
+        dirty_at_entry=dirty if meta.get("entry") else 0,
         cycle_stack=costs.cycle_stack,
         caches={part: dict(counters[part]) for part in counters if part in _CACHES},
         tlbs={part: dict(counters[part]) for part in counters if part not in (*_CACHES, "dram")},

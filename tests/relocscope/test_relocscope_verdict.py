@@ -194,6 +194,8 @@ def test_parts_sum_to_the_difference_and_have_the_seven_names():
     }  # fmt: skip
     assert comparison.contributions[0].mechanism == "memory_type"
     assert sum(one.share or 0 for one in comparison.contributions) == pytest.approx(1)
+    slower = compare(timed(on()), timed(outside()))
+    assert "-0.0" not in [str(one.share) for one in slower.contributions]
     same = compare(timed(off()), timed(off()))
     assert all(one.cycles == 0 and one.share is None for one in same.contributions)
 
