@@ -97,6 +97,8 @@ class Pipeline(Part):
     multi_ports: int = _rule(1, 2)
     load_ports: int = _rule(1, 4)
     store_ports: int = _rule(1, 4)
+    stores_use_load_ports: bool
+    """Loads and stores share `load_ports` pipes; `store_ports` is then not used."""
     vector_ports: int = _rule(1, 4)
     branch_ports: int = _rule(1, 2)
     load_bytes_per_cycle: int = _rule(4, 64, power_of_two=True)

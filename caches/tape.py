@@ -102,7 +102,8 @@ def _place(ops: Records, insns: Records, config: CoreConfig) -> None:
     size = ops["size"]
     ops["port"][loads], ops["port_count"][loads] = PORT_LOAD, p.load_ports
     ops["port_slots"][loads] = np.maximum(1, -(-size[loads] // p.load_bytes_per_cycle))
-    ops["port"][stores], ops["port_count"][stores] = PORT_STORE, p.store_ports
+    store_group = (PORT_LOAD, p.load_ports) if p.stores_use_load_ports else (PORT_STORE, p.store_ports)
+    ops["port"][stores], ops["port_count"][stores] = store_group
     ops["port_slots"][stores] = np.maximum(1, -(-size[stores] // p.store_bytes_per_cycle))
 
 

@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from relocscope.commands import explain, kernel, lists, run, selftest, trace
+from relocscope.commands import accuracy, explain, kernel, lists, run, selftest, trace
 from traces.errors import InputError
 
 STATUS_CHECK_FAILED, STATUS_BAD_INPUT, STATUS_INTERRUPTED = 1, 2, 130
@@ -36,6 +36,8 @@ for command in (
     lists.mechanisms,
     kernel.import_,
     trace.trace,
+    accuracy.validate,
+    accuracy.microbench,
     selftest.doctor,
 ):
     relocscope.add_command(command)

@@ -63,7 +63,7 @@ def first_reads(size: int, *, reads: int, repeats: int, ladder: int, cached_byte
     parts = parts_read(repeats)[ladder][size]
     lines = size // LINE_BYTES
     share = lines * -math.expm1(-reads / lines) / reads
-    tail = (BUFFER_BYTES - cached_bytes) // size
+    tail = -(-(BUFFER_BYTES - cached_bytes) // size)
     cleared_last = False
     for number, part in enumerate(parts):
         if number > 0 and part == parts[number - 1] and size <= cached_bytes:

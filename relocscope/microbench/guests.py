@@ -37,7 +37,7 @@ ATTRIBUTE_INDEX = {"Device-nGnRnE": 0, "Normal-NC": 3, "Normal-WB": 4}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Buffer:
-    """A stretch of memory that a program uses; `leaf_bytes` is the leaf that maps it: 16 KiB means the 16K granule."""
+    """A stretch of memory that a program uses, mapped by leaves of `leaf_bytes`; 16 KiB means the 16K granule."""
 
     pa: int
     size: int
@@ -118,7 +118,8 @@ def _translate(
     tables.map(CODE, CODE, 4 * granule_bytes, AF | SH_INNER | attr_index(4), granule_bytes)
     for buffer in buffers:
         kind = AF | SH_INNER | attr_index(ATTRIBUTE_INDEX[buffer.memory_type])
-        tables.map(buffer.pa, buffer.pa, buffer.size, kind, max(buffer.leaf_bytes, granule_bytes))
+        leaf = max(buffer.leaf_bytes, granule_bytes)
+        tables.map(buffer.pa, buffer.pa, -(-buffer.size // leaf) * leaf, kind, leaf)
     cpu.sysreg["MAIR_EL1"], cpu.sysreg["TTBR0_EL1"] = _MAIR, tables.ttbr
     cpu.sysreg["TCR_EL1"] = _TCR | (_TG0_16K if granule_bytes == 16384 else 0)
     if stage2_leaf_bytes:

@@ -1,0 +1,58 @@
+"""`relocscope validate` and `relocscope microbench`: the model beside published figures, and on its own."""
+
+from pathlib import Path
+
+import click
+
+from relocscope.commands.options import json_option, wants_text, write_json
+
+
+@click.command()
+@click.option("--core", metavar="NAME", help="Only the rows of this core (`relocscope cores`).")
+@click.option("--write", "page", metavar="FILE", help="Write the page docs/accuracy.md as well.")
+@json_option
+def validate(core: str | None, page: str | None, json_path: str | None) -> None:
+    """Compare the model with every published figure of the cores that ship; takes some minutes."""
+    from relocscope.accuracy import accuracy_page
+    from relocscope.progress import Progress
+    from relocscope.validate import validate as fill
+    from traces.errors import InputError
+
+    if page is not None and core is not None:
+        raise InputError("--write: the page has all cores; give it without --core")
+    with Progress("running what was published") as progress:
+        table = fill([core] if core else [], step=progress.step)
+    if wants_text(json_path):
+        from relocscope.render import console
+        from relocscope.render_figures import show_accuracy
+
+        show_accuracy(console(), table)
+    write_json(json_path, table.to_json())
+    if page is not None:
+        try:
+            Path(page).write_text(accuracy_page(table), encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"--write: {page}: cannot be written: {error.strerror}") from None
+
+
+@click.command()
+@click.option("--core", metavar="NAME", required=True, help="Modelled core (`relocscope cores`) or a file (my.toml).")
+@click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="Set a field of the core; repeatable.")
+@json_option
+def microbench(core: str, settings: tuple[str, ...], json_path: str | None) -> None:
+    """Run the standard microbenchmarks on a core: latency by size and page, memcpy, memset, uncached reads."""
+    import caches
+    from relocscope import microbench as benchmarks
+    from relocscope.commands.options import settings_of
+    from relocscope.progress import Progress
+
+    config = caches.load_core(Path(core)) if core.endswith(".toml") else caches.core(core)
+    config = config.override(settings_of(settings, None)) if settings else config
+    with Progress(f"measuring {core}"):
+        measured = benchmarks.measure(config)
+    if wants_text(json_path):
+        from relocscope.render import console
+        from relocscope.render_figures import show_microbenchmarks
+
+        show_microbenchmarks(console(), measured)
+    write_json(json_path, measured.to_json())
