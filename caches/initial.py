@@ -93,7 +93,7 @@ def _lines(draw: np.random.Generator, ranges: Records, count: int) -> Ints:
         row = np.searchsorted(ends, offset, side="right")
         parts.append(first[row] + offset - (ends - size)[row])
     ordered: Ints = np.sort(np.concatenate(parts))
-    lines = ordered[np.diff(ordered, prepend=-1) != 0]
+    lines: Ints = ordered[np.diff(ordered, prepend=-1) != 0]
     draw.shuffle(lines)
     return lines
 
