@@ -17,7 +17,7 @@ from pathlib import Path
 
 CASES = ("v4.19-el1", "v5.17-el1")
 """Booted at EL1 they take no exception, so that Unicorn alone can run them from end to end."""
-GOALS = {"capture": 2.0, "capture and timing": 4.0}
+GOALS = {"capture": 2.0, "replay": 3.0, "capture and timing": 4.0}
 
 
 def case_times(name: str, size: str, rounds: int = 3) -> tuple[int, float, float, float]:
@@ -33,7 +33,7 @@ def case_times(name: str, size: str, rounds: int = 3) -> tuple[int, float, float
     case = override(shipped_case(name), {"size": size})
     described = scenario(case)
     times: list[tuple[float, float, float]] = []
-    instructions = 0
+    instructions = skipped = 0
     for _ in range(rounds):
         cpu = prepare(described).machine().cpu
         start = time.process_time()
@@ -46,10 +46,11 @@ def case_times(name: str, size: str, rounds: int = 3) -> tuple[int, float, float
         captured = time.process_time() - start
         trace = replace(result.trace, ranges=guest.ranges)
         start = time.process_time()
-        instructions = caches.replay(trace, caches.core(case.core), initial=case.initial).instructions
+        costs = caches.replay(trace, caches.core(case.core), initial=case.initial)
         times.append((bare, captured, time.process_time() - start))
+        instructions, skipped = costs.instructions, costs.details["pages_skipped"]
     best = [min(column) for column in zip(*times, strict=True)]
-    return instructions, best[0], best[1], best[2]
+    return instructions, skipped, best[0], best[1], best[2]
 
 
 def wall_of(arguments: list[str], cache: Path | None = None) -> tuple[float, float]:
@@ -89,10 +90,11 @@ def main() -> None:
 
     for name in options.cases:
         case_times(name, "64KiB", 1)  # compile
-        instructions, bare, captured, replayed = case_times(name, options.size)
+        instructions, skipped, bare, captured, replayed = case_times(name, options.size)
         rate = instructions / bare / 1e6
         print(f"{name} {options.size}: {instructions} instructions, bare {bare:.3f} s ({rate:.1f} M/s)")
-        for what, seconds in (("capture", captured), ("capture and timing", captured + replayed)):
+        print(f"  {skipped} pages added up instead of replayed")
+        for what, seconds in (("capture", captured), ("replay", replayed), ("capture and timing", captured + replayed)):
             print(f"  {what:20} {seconds:7.3f} s  ratio {seconds / bare:5.2f}  goal {GOALS[what]:.1f}")
     print(f"explain 25 MiB, warm: verdict after {verdict_wall():.1f} s (goal 5)")
     warm, peak = wall_of(["explain"])
