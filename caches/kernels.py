@@ -1114,6 +1114,11 @@ def close_merge(s, at, cycle):
     full = s["merge"][at, 1] == 0xFFFF
     s["merge"][at, 0] = 0
     s["merging"] -= 1
+    index = lookup(s, L1D, line)
+    if index != MISS:
+        # A prefetch has brought it meanwhile; a second copy would be one too many.
+        s["lines"][index]["info"] = (s["lines"][index]["info"] & ~OLD) | DIRTY
+        return max(cycle, s["lines"][index]["ready"])
     if full:
         return push_line(s, line, cycle)
     s["stream_lines"] = 0
@@ -1188,6 +1193,13 @@ def miss_l1d(s, va, line, cycle, hit):
     s["counters"][L1D, MISSES] += 1
     if s["merging"] > 0:
         flush_merge(s, line, cycle)
+        index = lookup(s, L1D, line)
+        if index != MISS:
+            # Part of it was being merged, and has had the rest fetched.
+            ready = max(hit, s["lines"][index]["ready"])
+            take_origin(s, index)
+            wait_for_line(s, hit, ready, LEAF_L1D)
+            return ready
     if s["track_line"] == line:
         s["stream_lines"] = 0
     start = buffer_start(s, s["level_buffer_base"][L1D], s["level_buffers"][L1D], hit, s["dram_cycles"])
@@ -1256,8 +1268,10 @@ def load_noncacheable(s, line, cycle):
     slot = s["slot"]
     ready = bus_slot(s, line, start + s["nc_cycles"])
     hold(s, slot, start, ready)
-    s["nc_lines"][slot - s["nc_base"], 0] = line + 1
-    s["nc_lines"][slot - s["nc_base"], 1] = ready
+    # Nobody's buffer (`miss_buffers` off) keeps its line in the first row.
+    at = slot - s["nc_base"] if slot != NOBODY else 0
+    s["nc_lines"][at, 0] = line + 1
+    s["nc_lines"][at, 1] = ready
     segment(s, start + s["nc_cycles"], DRAM_LATENCY)
     segment(s, ready, DRAM_BANDWIDTH)
     return ready
