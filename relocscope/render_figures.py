@@ -11,6 +11,9 @@ from traces.sizes import size_text
 
 def show_accuracy(out: Console, table: Table) -> None:
     """Show every row, then what the predicted ones come to."""
+    if not table.rows:
+        out.print("nothing published about this core can be compared; docs/accuracy.md says what was left out")
+        return
     shown = plain_table("row", "published", "model", "error", "", right=(1, 2, 3))
     for row in table.rows:
         shown.add_row(row.id, _value(row.reference, row), _value(row.model, row), f"{row.error:+.1%}", _state(row))
