@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help explain test check lint types imports unit nojit test-slow bench docs clean
+.PHONY: help explain test check lint types imports unit nojit test-slow bench docs accuracy clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -43,8 +43,11 @@ test-slow: $(VENV)/installed ## QEMU, real kernels and what else takes long (see
 bench: $(VENV)/installed ## speed, as ratios to a bare Unicorn run of the same guest
 	$(BIN)/python -m benchmarks
 
-docs: $(VENV)/installed ## write the generated parts of the documentation
+docs: $(VENV)/installed ## write the generated parts of the documentation, but for the accuracy page
 	$(BIN)/python docs/generate.py
+
+accuracy: $(VENV)/installed ## compare the model with published figures and write docs/accuracy.md; some minutes
+	$(BIN)/relocscope validate --write docs/accuracy.md
 
 clean: ## remove the environment and caches
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
