@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from relocscope.regimes import elsewhere, place, regime_name, register
-from traces.fold import CopySite, data_types
-from traces.schema import Maintenance, MemoryType, Role
+from traces.fold import CopySite
+from traces.lines import stored_and_uncleaned
+from traces.schema import Maintenance, Role
 from traces.trace import Records, Trace
 
 if TYPE_CHECKING:
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
 
 SET_WAY = (Maintenance.DC_ISW, Maintenance.DC_CSW, Maintenance.DC_CISW)
 TO_POC = (Maintenance.DC_CVAC, Maintenance.DC_CIVAC, Maintenance.DC_CVAP)
-
-LINE_BYTES = 64
-"""Of every core that is modelled, and of every arm64 machine that kexec is known to run on."""
 
 INSTRUCTION_ABORT_SAME_EL = 0x21
 _PERMISSION_FAULT = 0b0011
@@ -86,34 +84,18 @@ def _left_in_caches(trace: Trace, costs: "Outcome", site: CopySite | None) -> It
             f"{lost} lines",
             f"first at pa {int(costs.lost_lines[0]):#x}",
         )
-    stored, cleaned = _cacheable_lines(trace, site), _cleaned_to_poc(trace, site)
-    if entry and not entry.get("mmu") and (dirty or cleaned < stored):
+    if not entry or entry.get("mmu") or site is None:
+        return
+    stored, uncleaned = stored_and_uncleaned(trace, image, TO_POC)
+    if dirty or len(uncleaned):
         yield _hazard(
             "dirty-at-entry",
             "error",
             "the new kernel starts uncached while lines of its image may be only in caches",
-            "" if site is None else place(trace, int(trace.insns[site.insn]["va"])),
-            f"{stored} lines stored through the caches, {cleaned} cleaned by address to the PoC; the model still holds "
-            f"{dirty} of them dirty at entry",
+            place(trace, int(trace.insns[site.insn]["va"])),
+            f"{len(uncleaned)} of {len(stored)} lines stored through the caches were not cleaned by address to the PoC "
+            f"afterwards; the model still holds {dirty} lines dirty at entry",
         )
-
-
-def _cacheable_lines(trace: Trace, site: CopySite | None) -> int:
-    """Count the lines that the copy stored through caches that hold dirty data."""
-    if site is None or MemoryType.NORMAL_WB not in data_types(trace, site.first, site.last + 1):
-        return 0
-    return site.stored_bytes // LINE_BYTES
-
-
-def _cleaned_to_poc(trace: Trace, site: CopySite | None) -> int:
-    """Count the executed cleans by address to the PoC since the copy began."""
-    if site is None:
-        return 0
-    ran = np.bincount(trace.executions[site.first :], minlength=len(trace.blocks))
-    cleans = np.isin(trace.insns["maintenance"], TO_POC).astype(np.int64)
-    before = np.concatenate([np.zeros(1, np.int64), np.cumsum(cleans)])
-    first = trace.blocks["first"].astype(np.int64)
-    return int((ran * (before[first + trace.blocks["count"]] - before[first])).sum())
 
 
 def _copy_level(trace: Trace, site: CopySite | None) -> Iterator[dict[str, Any]]:

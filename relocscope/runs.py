@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from relocscope.case import KEYS, Case
-from relocscope.hazards import LINE_BYTES, hazards
+from relocscope.hazards import hazards
 from relocscope.operand import Operand
 from traces.errors import InputError
 from traces.fold import (
@@ -24,6 +24,7 @@ from traces.fold import (
     labelled,
     walk_types,
 )
+from traces.lines import LINE_BYTES
 from traces.schema import Role
 
 if TYPE_CHECKING:
