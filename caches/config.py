@@ -157,13 +157,7 @@ class CacheLevel(Part):
         Part.__post_init__(self)
         if self.size % (self.ways * self.line):
             raise InputError(f"size = {self.size}: must be a multiple of ways times line, {self.ways * self.line}")
-        sets = self.sets
-        if (
-            self.size
-            and sets & (sets - 1)
-            and self.replacement == Replacement.TREE_PLRU
-            and self.ways & (self.ways - 1)
-        ):
+        if self.size and self.replacement == Replacement.TREE_PLRU and self.ways & (self.ways - 1):
             raise InputError(f"ways = {self.ways}: must be a power of two with tree-plru")
 
     @property

@@ -629,8 +629,8 @@ def read_l2(s, line, cycle, demand):
     s["counters"][L2, ACCESSES] += demand & COUNTED
     if index != MISS:
         s["counters"][L2, HITS] += demand & COUNTED
-        if demand & COUNTED:
-            use_prefetched(s, L2, index)
+        # L1D's prefetcher uses what L2's brought, too.
+        use_prefetched(s, L2, index)
         touch(s, L2, index)
         ready = start + extra
         if s["lines"][index]["ready"] > ready:

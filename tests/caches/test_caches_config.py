@@ -110,6 +110,11 @@ def test_own_core_from_a_file(tmp_path):
     assert caches.load_core(path).l2.replacement is Replacement.SRRIP
 
 
+def test_a_tree_needs_a_power_of_two_of_ways():
+    with pytest.raises(InputError, match=r"l1d.ways = 3: must be a power of two with tree-plru"):
+        caches.core("stingray").override({"l1d.size": 4 * 3 * 64, "l1d.ways": 3, "l1d.replacement": "tree-plru"})
+
+
 def test_a_missing_core_is_refused():
     for name in ("stingrey", "../stingray", "", "."):
         with pytest.raises(InputError, match="no such preset"):

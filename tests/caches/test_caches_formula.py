@@ -211,6 +211,14 @@ def test_prefetching_hides_latency():
     assert with_it.counters["l2"]["prefetches_useless"] < 0.1 * with_it.counters["l2"]["prefetches"]
 
 
+def test_what_l1d_prefetches_out_of_l2_was_not_prefetched_in_vain():
+    """Nearly every line of a stream is used; a small L2 evicts each of them in the end."""
+    counted = caches.replay(copy(4000), caches.core("stingray").override({"l2.size": "128KiB"})).counters["l2"]
+    assert counted["evictions"] > 1000
+    assert counted["prefetches_used"] > 0.9 * counted["prefetches"]
+    assert counted["prefetches_useless"] < 0.1 * counted["prefetches"]
+
+
 @pytest.mark.parametrize("gbps", [2, 4])
 def test_a_copy_cannot_beat_the_memory(gbps):
     config = caches.core("rpi4").override({"dram.bandwidth_gbps": gbps})
