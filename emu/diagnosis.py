@@ -146,7 +146,11 @@ def _forbidding(regime: Regime, leaf: int, access: WalkAccess, stage: int) -> st
 
 def _out_of_range(regime: Regime, stage: int, kind: FaultKind) -> str:
     if kind is FaultKind.ADDRESS_SIZE:
-        return f"does not fit the PE's {regime.pa_bits} bits of physical address, or TTBR points beyond them"
+        if stage == 2:
+            return "is sought in a table that VTTBR_EL2 places beyond what VTCR_EL2.PS allows"
+        if regime.stage1:
+            return "is sought in a table that TTBR places beyond the physical addresses that TCR allows"
+        return f"does not fit the PE's {regime.pa_bits} bits of physical address"
     if stage == 2:
         return "lies outside what VTCR_EL2 lets stage 2 translate"
     return "lies in no range that TCR lets a TTBR translate"

@@ -52,10 +52,14 @@ def machine_options(command: Command) -> Command:
 
 def settings_of(pairs: tuple[str, ...], size: str | None) -> dict[str, str]:
     """Return the settings of --set and --size as one mapping."""
+    from relocscope.case import KEYS
     from relocscope.operand import parse_setting
 
     settings = dict(parse_setting(pair) for pair in pairs)
-    return settings | ({"size": size} if size is not None else {})
+    if size is not None:
+        KEYS["size"][1](size, "--size")  # so that the error names the option that was written
+        settings["size"] = size
+    return settings
 
 
 def wants_text(json_path: str | None) -> bool:
