@@ -11,7 +11,7 @@ from relocscope.comparison import compare, speedup
 from relocscope.evidence import evidence
 from relocscope.runs import Run, measure
 from relocscope.verdict import judge, limit
-from traces.schema import MARK, Maintenance, Mark, MemoryType
+from traces.schema import MARK, Access, Maintenance, Mark, MemoryType
 from traces.trace import Trace
 
 pytestmark = pytest.mark.usefixtures("fake_model")
@@ -210,6 +210,7 @@ def test_cacheable_copies_need_cleaning_before_an_uncached_entry():
     assert "dirty-at-entry" not in ids(timed(on(MemoryType.NORMAL_NC)))
     cleaned = on()
     insns = cleaned.insns.copy()
+    insns["access"][5], insns["slot"][5] = Access.MAINTAIN, insns["slot"][2]  # by the address of the store before it
     insns["maintenance"][5] = Maintenance.DC_CIVAC  # once an iteration: four times a line
     assert "dirty-at-entry" not in ids(timed(replace(cleaned, insns=insns)))
     insns["maintenance"][5] = Maintenance.DC_CVAU
