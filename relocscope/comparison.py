@@ -32,8 +32,8 @@ class Comparison:
     fixes: tuple[Fix, ...]
 
     @property
-    def speedup(self) -> float:
-        """Return how many times as fast B is."""
+    def speedup(self) -> float | None:
+        """Return how many times as fast B is; None where one of the two never arrives."""
         return speedup(self.a, self.b)
 
     def to_json(self) -> dict[str, Any]:
@@ -52,8 +52,10 @@ class Comparison:
         }
 
 
-def speedup(a: Run, b: Run) -> float:
-    """Return a.seconds / b.seconds."""
+def speedup(a: Run, b: Run) -> float | None:
+    """Return a.seconds / b.seconds; None where one of the two never arrives, whose time means nothing."""
+    if not a.outcome == b.outcome == "completed":
+        return None
     return a.seconds / b.seconds if b.seconds else 1.0
 
 

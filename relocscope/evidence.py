@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from relocscope.regimes import place, regime_name, register
 from relocscope.runs import Run
 from relocscope.verdict import translated_elsewhere
@@ -28,9 +30,8 @@ def _of(which: str, run: Run) -> Iterator[Fact]:
         f"{site.stored_bytes:,} bytes stored, most by {_insn(trace, site.insn)}",
         "where": place(trace, int(trace.insns[site.insn]["va"])),
     }
-    yield {"fact": f"{which}'s copy: {register(trace, site.epoch, 'SCTLR')}", "where": _began(trace, site.epoch)}
-    if here["stage1"]:
-        registers = ", ".join(register(trace, site.epoch, kind) for kind in ("TCR", "MAIR", "TTBR0"))
+    for kinds in _governing(here):
+        registers = ", ".join(register(trace, site.epoch, kind) for kind in kinds)
         yield {"fact": f"{which}'s copy: {registers}", "where": _began(trace, site.epoch)}
     for state in translated_elsewhere(run):
         yield {
@@ -47,6 +48,18 @@ def _of(which: str, run: Run) -> Iterator[Fact]:
                 "fact": f"{which}'s copy, {_WHAT[what]}: {shares} of {total:,}",
                 "where": f"executions {site.first:,} to {site.last:,}",
             }
+
+
+def _governing(epoch: np.void) -> Iterator[tuple[str, ...]]:
+    """Yield the registers that decide what an access under this epoch is, those of one line together.
+
+    HCR_EL2 says at EL2 which regime it is (E2H), and below whether stage 2 or its DC bit has a say.
+    """
+    matters = int(epoch["el"]) == 2 or bool(epoch["stage2"])
+    yield ("SCTLR", "HCR") if matters else ("SCTLR",)
+    if epoch["stage1"]:
+        yield ("TCR", "TTBR0")
+        yield ("MAIR",)
 
 
 _WHAT = {"data": "loads and stores", "fetch": "instruction fetches", "walk": "descriptor reads"}
@@ -105,5 +118,6 @@ def _fault(which: str, run: Run) -> Iterator[Fact]:
     }
     epochs = run.trace.epochs
     row = len(epochs) - 1
-    registers = ", ".join(register(run.trace, row, kind) for kind in ("SCTLR", "TCR", "MAIR", "TTBR0"))
-    yield {"fact": f"{which}: at that time {registers}", "where": _began(run.trace, row)}
+    for kinds in _governing(epochs[row]):
+        registers = ", ".join(register(run.trace, row, kind) for kind in kinds)
+        yield {"fact": f"{which}: at that time {registers}", "where": _began(run.trace, row)}

@@ -1,7 +1,8 @@
 """Fixes: the smallest changes of a case that would alter the verdict, each found by running the changed case."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 from relocscope.case import KEYS, Case
@@ -19,10 +20,13 @@ KEPT = 3
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fix:
-    """One change, the speed-up over the unchanged run that its own run gave, and what to make of it."""
+    """One change, the speed-up over the unchanged run that its own run gave, and what to make of it.
+
+    `speedup` is None where the unchanged run never arrives: its time means nothing.
+    """
 
     set: Mapping[str, Any]
-    speedup: float
+    speedup: float | None
     sentence: str
 
 
@@ -85,35 +89,50 @@ def candidates(case: Case) -> Iterator[Candidate]:
 def fixes(run: Run, progress: Callable[[int, int], None] | None = None) -> list[Fix]:
     """Try every candidate on B's case; report those that make it faster, or make it arrive at all, best first.
 
-    None is tried on a run that arrives without having copied: there is nothing for them to be better at.
+    Where no single one helps, pairs of them are tried. None is tried on a run that arrives without having copied: there
+    is nothing for them to be better at.
     """
     subject = run.operand
     if subject is None or subject.case is None or (run.outcome == "completed" and run.site is None):
         return []
-    tried = list(candidates(subject.case))
-    small = {} if subject.case.segments else {"size": min(SCREEN_BYTES, subject.case.size_bytes)}
-    before = run_operand(with_settings(subject, small)) if small else run
-    helpful: list[tuple[float, Candidate]] = []
-    for done, candidate in enumerate(tried):
-        after = _attempt(run, {**candidate.set, **small})
-        if after is not None and _helps(before, after):
-            helpful.append((after.seconds, candidate))
-        if progress:
-            progress(done + 1, len(tried) + KEPT)
-    found: list[Fix] = []
-    for done, (_, candidate) in enumerate(sorted(helpful, key=lambda one: one[0])[:KEPT]):
+    single = list(candidates(subject.case))
+    helpful = _screened(run, single, progress)
+    if not helpful:
+        helpful = _screened(run, list(pairs(single)), progress)
+    confirmed: list[tuple[float, Fix]] = []
+    for done, candidate in enumerate(helpful[:KEPT]):
         after = _attempt(run, candidate.set)
         if after is not None and _helps(run, after):
-            found.append(
-                Fix(
-                    set=_changes(run.operand, candidate.set),
-                    speedup=run.seconds / after.seconds,
-                    sentence=_said(candidate, run, after),
-                )
-            )
+            faster = run.seconds / after.seconds if run.outcome == "completed" else None
+            found = Fix(set=_changes(subject, candidate.set), speedup=faster, sentence=_said(candidate, run, after))
+            confirmed.append((after.seconds, found))
         if progress:
-            progress(len(tried) + done + 1, len(tried) + KEPT)
-    return sorted(found, key=lambda fix: -fix.speedup)
+            progress(len(single) + done + 1, len(single) + KEPT)
+    return [fix for _, fix in sorted(confirmed, key=lambda one: one[0])]
+
+
+def pairs(single: Sequence[Candidate]) -> Iterator[Candidate]:
+    """Yield every two changes that can be made together: neither sets what the other one sets."""
+    for one, other in combinations(single, 2):
+        if not one.set.keys() & other.set.keys():
+            yield Candidate(set={**one.set, **other.set}, words=f"{one.words}; and {other.words}")
+
+
+def _screened(run: Run, tried: Sequence[Candidate], progress: Callable[[int, int], None] | None) -> list[Candidate]:
+    """Try candidates at a small size; return those that help, best first."""
+    subject = run.operand
+    if subject is None or subject.case is None:
+        return []
+    small = {} if subject.case.segments else {"size": min(SCREEN_BYTES, subject.case.size_bytes)}
+    before = run_operand(with_settings(subject, small)) if small else run
+    helpful: list[tuple[float, int]] = []
+    for number, candidate in enumerate(tried):
+        after = _attempt(run, {**candidate.set, **small})
+        if after is not None and _helps(before, after):
+            helpful.append((after.seconds, number))
+        if progress:
+            progress(number + 1, len(tried) + KEPT)
+    return [tried[number] for _, number in sorted(helpful)]
 
 
 def _attempt(run: Run, settings: Mapping[str, Any]) -> Run | None:
@@ -150,11 +169,21 @@ def _said(candidate: Candidate, before: Run, after: Run) -> str:
     else:
         times = before.seconds / after.seconds
         said = f"{words}: {pace(times)} (simulated: {before.seconds:.4g} s to {after.seconds:.4g} s)"
-    where = after.entry
-    if where and before.entry and where.get("el") != before.entry.get("el"):
-        said += f"; the new kernel is then entered at EL{where.get('el')} instead of EL{before.entry.get('el')}"
+    said += _level_words(before, after)
     known = {hazard["id"] for hazard in before.hazards}
     new = [hazard["id"] for hazard in after.hazards if hazard["severity"] == "error" and hazard["id"] not in known]
     if new:
         said += f"; it then has the hazard {', '.join(new)}"
     return said + "."
+
+
+def _level_words(before: Run, after: Run) -> str:
+    """Say where the new kernel is entered, if that is not where it was; a hang is entered nowhere."""
+    if not after.entry:
+        return ""
+    level = int(after.entry["el"])
+    if not before.entry:
+        booted = 1 if before.boot == "el1" else 2
+        return f", at EL{level}" + ("" if level == booted else f", though the machine booted at EL{booted}")
+    was = int(before.entry["el"])
+    return "" if level == was else f"; the new kernel is then entered at EL{level} instead of EL{was}"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from emu.fields import fields
+from emu.fields import attribute_type, fields
 from traces.fold import CopySite, stretches
 from traces.trace import Trace
 
@@ -69,10 +69,17 @@ def _writes_sctlr_el1(trace: Trace, first: int, end: int) -> bool:
 
 
 def register(trace: Trace, epoch: int, kind: str) -> str:
-    """Write a register of an epoch's regime: name, value, fields that matter (`SCTLR_EL2 = 0x30c50830 (M=0 ...)`)."""
+    """Write a register of an epoch's regime: name, value, fields that matter (`SCTLR_EL2 = 0x30c50830 (M=0 ...)`).
+
+    Of MAIR those attributes that are not zero, each with its memory type.
+    """
     row = trace.epochs[epoch]
     level = 2 if kind == "HCR" else max(int(row["el"]), 1)
     name, value = f"{kind}_EL{level}", int(row[kind.lower()])
+    if kind == "MAIR":
+        used = {attr: byte for place, (attr, byte) in enumerate(fields(name, value).items()) if value >> 8 * place}
+        words = " ".join(f"{attr}={attribute_type(byte).label}" for attr, byte in used.items())
+        return f"{name} = {value:#x} ({words})" if words else f"{name} = {value:#x}"
     shown = _SHOWN.get(kind)
     if shown is None:
         return f"{name} = {value:#x}"

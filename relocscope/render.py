@@ -107,8 +107,7 @@ def _copy_words(run: Run) -> str:
 def show_verdict(out: Console, a: Run, b: Run, verdict: Verdict) -> None:
     """Show the answer: cause, speed-up, sentence."""
     ratio = speedup(a, b)
-    finished = a.outcome == b.outcome == "completed"
-    faster = f", speed-up {ratio:.2f}" if finished else ""
+    faster = "" if ratio is None else f", speed-up {ratio:.2f}"
     out.print()
     out.print(f"[bold]Verdict: {verdict.cause}{faster}[/]")
     out.print(Padding(escape(verdict.sentence), (0, 0, 0, 2)))
@@ -153,6 +152,9 @@ def show_contributions(out: Console, a: Run, b: Run, found: Sequence[Contributio
     """Show what each mechanism has to do with the difference."""
     difference = a.cycles - b.cycles
     out.print()
+    if speedup(a, b) is None:
+        out.print("[bold]Nothing to decompose:[/] what a run costs that never arrives is no time to compare")
+        return
     if not found:
         out.print(f"[bold]Nothing to decompose:[/] the difference is {_signed(difference)} of {a.cycles:,} cycles")
         return

@@ -91,9 +91,9 @@ def _uncached(run: Run, site: CopySite) -> str | None:
 
 def judge(a: Run, b: Run) -> Verdict:
     """Say why B is as fast as it is beside A."""
-    for run, which in ((b, "B"), (a, "A")):
-        if run.outcome in _UNFINISHED:
-            return Verdict(cause=limit(run), sentence=_unfinished(run, which))
+    lost = [run for run in (b, a) if run.outcome in _UNFINISHED]
+    if lost:
+        return Verdict(cause=limit(lost[0]), sentence=_never_arrive(a, b))
     if a.site is None or b.site is None:
         return Verdict(cause="no-copy", sentence=_no_copy(a, b))
     ratio = a.seconds / b.seconds if b.seconds else 1.0
@@ -192,17 +192,32 @@ def _no_copy(a: Run, b: Run) -> str:
     return f"{who}: B {went} after {b.instructions} instructions."
 
 
-def _unfinished(run: Run, which: str) -> str:
-    said = f"{which} never reaches the new kernel ({run.outcome})"
+def _never_arrive(a: Run, b: Run) -> str:
+    """Say which of the two never reach the new kernel, why, and what the other one does."""
+    lost = {which: run for which, run in (("B", b), ("A", a)) if run.outcome in _UNFINISHED}
+    if len(lost) == 2:
+        of_b, of_a = _ended(b), _ended(a)
+        of_a = "for the same reason" if (a.outcome, of_a) == (b.outcome, of_b) else of_a
+        return f"Neither reaches the new kernel: B ({b.outcome}) {of_b}; A ({a.outcome}) {of_a}."
+    ((which, run),) = lost.items()
+    other, arrived = ("A", a) if which == "B" else ("B", b)
+    return (
+        f"{which} never reaches the new kernel ({run.outcome}): {_ended(run)}. {other} arrives, "
+        f"in {arrived.seconds:.4g} s: there is no speed-up to speak of."
+    )
+
+
+def _ended(run: Run) -> str:
+    """Say where and why a run ended that did not arrive."""
     fault: Mapping[str, Any] = run.fault or {}
     if not fault:
-        return f"{said} after {run.instructions} instructions."
+        return f"ends after {run.instructions:,} instructions"
     where = place(run.trace, int(str(fault.get("elr", "0")), 0))
     reason = str(fault.get("reason", "an exception that nothing handles")).rstrip(".")
-    said += f": at EL{fault.get('el')}, {where}: {reason}"
+    said = f"at EL{fault.get('el')}, {where}: {reason}"
     if xn_fault(run.trace) is not None:
         said += (
             "; bit 54 of the code's leaf, meant as UXN, is XN in the EL2 regime, so the first fetch after the MMU is "
             "turned on aborts"
         )
-    return f"{said}."
+    return said

@@ -24,7 +24,7 @@ def explain(
     A setting is for both sides; a.KEY=VALUE or b.KEY=VALUE is for one. With one argument, it is B, and A is v4.19-nvhe.
     """
     from relocscope import render
-    from relocscope.comparison import FOUNDING_QUESTION, Comparison, sides
+    from relocscope.comparison import FOUNDING_QUESTION, Comparison, sides, speedup
     from relocscope.contributions import Contribution, contributions
     from relocscope.evidence import evidence
     from relocscope.fixes import fixes
@@ -48,7 +48,8 @@ def explain(
         render.show_stacks(out, of_a, of_b)
         out.file.flush()
     parts: list[Contribution] = []
-    if json_path or abs(of_a.cycles - of_b.cycles) > SAME_WITHIN * of_a.cycles:
+    arrived = speedup(of_a, of_b) is not None
+    if json_path or (arrived and abs(of_a.cycles - of_b.cycles) > SAME_WITHIN * of_a.cycles):
         with Progress("replaying with mechanisms switched off") as progress:
             parts = contributions(of_a, of_b, progress.step)
     if out:

@@ -82,7 +82,19 @@ def test_explain_finds_the_freeze_and_its_cure(relocscope: Relocscope):
     assert status == 0
     assert result["verdict"]["cause"] == "hang"
     assert "XN" in result["verdict"]["sentence"]
-    assert any(fix["set"] == {"map.clear_xn": True} for fix in result["fixes"])
+    assert result["speedup"] is None
+    said = {json.dumps(fix["set"]): fix["sentence"] for fix in result["fixes"]}
+    assert all(fix["speedup"] is None for fix in result["fixes"])
+    assert "it arrives" in said['{"map.clear_xn": true}']
+    assert ", at EL2;" in said['{"map.clear_xn": true}']
+    assert "at EL1, though the machine booted at EL2" in said['{"el2_switch": false}']
+
+
+def test_a_hang_has_nothing_to_decompose_and_no_speed_up(relocscope: Relocscope):
+    status, out, _ = relocscope("explain", "v4.19-nvhe", "rfc-v2-nvhe", *SMALL)
+    assert status == 0
+    assert "Verdict: hang\n" in out
+    assert "Nothing to decompose: what a run costs that never arrives" in out
 
 
 def test_run_json_is_pure_and_valid_for_every_case(relocscope: Relocscope):

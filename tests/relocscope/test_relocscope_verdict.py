@@ -146,6 +146,52 @@ def test_runs_that_do_not_arrive_are_the_verdict():
     assert judge(stuck, timed(on())).cause == "hang"
 
 
+def test_a_run_that_never_arrives_has_no_speed_up_and_both_sides_are_told_of():
+    stuck = timed(outside(), outcome="hang", fault=None, entry=None)
+    other = timed(outside(), outcome="budget", fault=None, entry=None)
+    arrived = timed(off())
+    assert speedup(arrived, stuck) is None
+    assert speedup(stuck, arrived) is None
+    assert speedup(arrived, arrived) == 1
+    assert compare(arrived, stuck).to_json()["speedup"] is None
+    one = judge(arrived, stuck).sentence
+    assert one.startswith("B never reaches the new kernel (hang)")
+    assert "A arrives" in one
+    assert judge(stuck, arrived).sentence.startswith("A never reaches the new kernel (hang)")
+    both = judge(other, stuck).sentence
+    assert both.startswith("Neither reaches the new kernel: B (hang) ends after")
+    assert "A (budget) ends after" in both
+    assert judge(stuck, stuck).sentence.endswith("A (hang) for the same reason.")
+
+
+def test_evidence_decodes_the_four_registers_where_they_govern():
+    def facts(run: Run) -> str:
+        return " ".join(fact["fact"] for fact in evidence(run, run) if fact["fact"].startswith("B's copy"))
+
+    translated = on()
+    epochs = translated.epochs.copy()
+    epochs["mair"] = 0xBBFF440C0400
+    at_el2, at_el1 = facts(timed(off())), facts(timed(replace(translated, epochs=epochs)))
+    assert "HCR_EL2 = " in at_el2
+    assert "(E2H=0" in at_el2
+    assert "TCR_EL" not in at_el2
+    assert "MAIR_EL" not in at_el2
+    assert "HCR_EL2" not in at_el1
+    for words in (
+        "SCTLR_EL1 = ",
+        "(M=1 C=1 I=1",
+        "TCR_EL1 = ",
+        "T0SZ=",
+        "MAIR_EL1 = ",
+        "Attr4=Normal-WB Attr5=Normal-WT)",
+    ):
+        assert words in at_el1
+    guest = on()
+    epochs = guest.epochs.copy()
+    epochs["stage2"], epochs["hcr"] = 1, 1 << 31 | 1
+    assert "(E2H=0 TGE=0 VM=1 DC=0 RW=1)" in facts(timed(replace(guest, epochs=epochs)))
+
+
 def test_a_data_abort_at_el2_is_not_taken_for_xn():
     fault = {
         "el": 2,
