@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asm.insn import UXTX, Insn, MemoryOperand, bit, bits, wrap
-from traces.schema import INSN, NO_REGISTER, Access, InsnClass, InsnFlag
+from traces.schema import INSN, NO_REGISTER, TAKES_OPERAND, Access, InsnClass, InsnFlag
 
 NO_SLOT = -1
 
@@ -67,12 +67,12 @@ def lower(insns: Sequence[Insn], pa: int) -> LoweredBlock:
     for position, insn in enumerate(insns):
         row = rows[position]
         _fill(row, insn, pa + 4 * position)
-        if insn.memory is not None and insn.access in _FORMS_ADDRESS:
-            at_entry = _at_entry(insn.memory, known)
+        memory = _captured(insn)
+        if memory is not None:
+            at_entry = _at_entry(memory, known)
             if at_entry is None:
-                memory = insn.memory
                 pending.append((position, Capture(memory.base, memory.index, memory.extend, memory.shift)))
-                row["offset"] = insn.memory.offset
+                row["offset"] = memory.offset
                 row["flags"] |= InsnFlag.LATE
             else:
                 capture, constant = at_entry
@@ -84,6 +84,13 @@ def lower(insns: Sequence[Insn], pa: int) -> LoweredBlock:
         rows[position]["slot"] = slot
         late.append(LateCapture(position, slot, capture))
     return LoweredBlock(rows=rows, entry=tuple(entry), late=tuple(late))
+
+
+def _captured(insn: Insn) -> MemoryOperand | None:
+    """Return what the capture has to know of the instruction: its address, or its operand as if it were one."""
+    if insn.maintenance in TAKES_OPERAND and insn.src:  # not XZR
+        return MemoryOperand(insn.src[0])
+    return insn.memory if insn.access in _FORMS_ADDRESS else None
 
 
 def _fill(row: Any, insn: Insn, pa: int) -> None:

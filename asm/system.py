@@ -59,18 +59,16 @@ _BY_VA = frozenset(
 # TLBI by (op1, op2) where CRm is 7 (this PE), 3 (Inner Shareable) or 1 (Outer Shareable): local kind, broadcast kind.
 _TLB_OPERATIONS = {
     (0, 0): (Maintenance.TLBI_VMALLE1, Maintenance.TLBI_VMALLE1IS),
-    (0, 1): (Maintenance.TLBI_VA, Maintenance.TLBI_VA),
-    (0, 2): (Maintenance.TLBI_ASID, Maintenance.TLBI_ASID),
-    (0, 3): (Maintenance.TLBI_VA, Maintenance.TLBI_VA),
-    (0, 5): (Maintenance.TLBI_VA, Maintenance.TLBI_VA),
-    (0, 7): (Maintenance.TLBI_VA, Maintenance.TLBI_VA),
+    (0, 1): (Maintenance.TLBI_VAE1, Maintenance.TLBI_VAE1),
+    (0, 2): (Maintenance.TLBI_ASIDE1, Maintenance.TLBI_ASIDE1),
+    (0, 3): (Maintenance.TLBI_VAAE1, Maintenance.TLBI_VAAE1),
+    (0, 5): (Maintenance.TLBI_VALE1, Maintenance.TLBI_VALE1),
+    (0, 7): (Maintenance.TLBI_VAALE1, Maintenance.TLBI_VAALE1),
     (4, 0): (Maintenance.TLBI_ALLE2, Maintenance.TLBI_ALLE2IS),
-    (4, 1): (Maintenance.TLBI_VA, Maintenance.TLBI_VA),
+    (4, 1): (Maintenance.TLBI_VAE2, Maintenance.TLBI_VAE2),
     (4, 4): (Maintenance.TLBI_ALLE1, Maintenance.TLBI_ALLE1IS),
-    (4, 5): (Maintenance.TLBI_VA, Maintenance.TLBI_VA),
+    (4, 5): (Maintenance.TLBI_VALE2, Maintenance.TLBI_VALE2),
     (4, 6): (Maintenance.TLBI_VMALLS12E1, Maintenance.TLBI_VMALLS12E1IS),
-    (6, 1): (Maintenance.TLBI_VA, Maintenance.TLBI_VA),
-    (6, 5): (Maintenance.TLBI_VA, Maintenance.TLBI_VA),
 }
 
 # (CRn, CRm, op2) of registers that govern translation, memory types or what an exception fetches, at op0 = 3 and op1

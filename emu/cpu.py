@@ -31,6 +31,8 @@ UNICORN_PA_BITS = 44
 _PA_BITS = (32, 36, 40, 42, 44, 48, 52)
 _V8_1 = {"TTBR1_EL2", "CONTEXTIDR_EL2"}
 _SCR_EL3 = 0x501
+_HAS_DATA_CACHE = 2
+"""CLIDR_EL1.Ctype from which on a level has a data or a unified cache."""
 """RW, HCE and NS: lower levels are AArch64 and Non-secure, hvc is enabled (facts/unicorn.md)."""
 
 
@@ -141,6 +143,20 @@ class Cpu:
         if self.lva:
             told["ID_AA64MMFR2_EL1"] = self.sysreg["ID_AA64MMFR2_EL1"] & ~_VA_RANGE | _VA_RANGE_LVA
         return told
+
+    @property
+    def data_caches(self) -> list[tuple[int, int]]:
+        """Sets and ways of each level's data or unified cache, as CLIDR_EL1 and CCSIDR_EL1 tell a guest."""
+        read, selected = self.sysreg, self.sysreg["CSSELR_EL1"]
+        found: list[tuple[int, int]] = []
+        for level in range(7):
+            if read["CLIDR_EL1"] >> 3 * level & 7 < _HAS_DATA_CACHE:
+                break
+            read["CSSELR_EL1"] = level << 1
+            told = read["CCSIDR_EL1"]
+            found.append(((told >> 13 & 0x7FFF) + 1, (told >> 3 & 0x3FF) + 1))
+        read["CSSELR_EL1"] = selected
+        return found
 
     @property
     def pc(self) -> int:

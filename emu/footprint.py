@@ -37,6 +37,9 @@ def footprint(insns: Sequence[Insn], lowered: LoweredBlock, aligned: bool, sp_al
         if insn.access is not Access.NONE:
             slot = int(lowered.rows["slot"][place])
             by_slot.setdefault(slot, []).append(_operand(place, insn, lowered, aligned, sp_aligned))
+    # Operands of maintenance are read, and no address: nothing is looked up for them.
+    for slot in lowered.rows["slot"][lowered.rows["slot"] >= 0].tolist():
+        by_slot.setdefault(slot, [])
     no_register = Capture(STACK_POINTER, NO_REGISTER, 0, 0)
     captures = dict(enumerate(lowered.entry)) | {each.slot: each.capture for each in lowered.late}
     entry_slots = [slot for slot in by_slot if slot < len(lowered.entry)]
@@ -110,7 +113,8 @@ def _extent(members: Sequence[Sequence[int]]) -> tuple[int, int, int, int]:
         reach = kernels.ZVA_BLOCK - 1 if member[kernels.OP_FLAGS] & kernels.OP_ZERO else 0
         lows.append(offset - reach)
         highs.append(offset + size)
-    return min(lows), max(highs) - min(lows), int(kernels.NOWHERE), 0
+    low = min(lows, default=0)
+    return low, max(highs, default=0) - low, int(kernels.NOWHERE), 0
 
 
 def _masks(members: Sequence[Sequence[int]]) -> tuple[int, int]:

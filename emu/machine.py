@@ -30,7 +30,7 @@ class RunResult:
     """The first exception that the guest did not ask for, whatever came of it."""
     trace: Trace
     """Without ranges, and with what the machine itself knows in `meta`: outcome, reason, fault, symbols,
-    timing_dependent."""
+    timing_dependent, data_caches."""
     instructions: int
     """Executed."""
 
@@ -93,6 +93,7 @@ class Machine:
             "fault": None if run.fault is None else asdict(run.fault),
             "symbols": dict(symbols or {}),
             "timing_dependent": captured.reads_counter,
+            "data_caches": [list(level) for level in self.cpu.data_caches],
         }
         return RunResult(
             outcome=ending.outcome,

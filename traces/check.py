@@ -115,6 +115,11 @@ def _is_symbols(value: Any) -> bool:
     return isinstance(value, Mapping) and all(map(_is_number, value.values()))
 
 
+def _is_geometry(value: Any) -> bool:
+    pairs = isinstance(value, list) and len(value) <= 7 and all(isinstance(p, list) and len(p) == 2 for p in value)
+    return pairs and all(_is_number(number) and 0 < number <= 1 << 24 for pair in value for number in pair)
+
+
 _REGISTERS = dict.fromkeys(("pc", "x0", "x1", "x2", "x3"), _is_number)
 _META: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "routine": (_facts(name=_is_text, sha256=_is_text, source=_is_text), "name, sha256 and source"),
@@ -130,6 +135,7 @@ _META: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "pages": (_is_number, "a number"),
     "symbols": (_is_symbols, "names with numbers"),
     "timing_dependent": (_is_truth, "true or false"),
+    "data_caches": (_is_geometry, "up to seven pairs of sets and ways"),
 }
 """What a run's facts must look like where they are given (docs/trace.md); other keys are anybody's."""
 

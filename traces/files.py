@@ -171,8 +171,8 @@ def _read_header(source: Path, container: zipfile.ZipFile) -> dict[str, Any]:
         if not isinstance(theirs, int) or isinstance(theirs, bool):
             raise InputError(f"{source}: {_HEADER}: {field}: must be a number")
         if theirs != ours:
-            age = "newer" if theirs > ours else "older"
-            raise InputError(f"{source}: {field} {theirs} is {age} than the {ours} that this Relocscope reads")
+            age, remedy = ("newer", "") if theirs > ours else ("older", ": record the trace again")
+            raise InputError(f"{source}: {field} {theirs} is {age} than the {ours} that this Relocscope reads{remedy}")
     if not isinstance(header.get("meta"), dict):
         raise InputError(f"{source}: {_HEADER}: meta: must be an object")
     return header
@@ -190,7 +190,8 @@ def _rows(source: Path, header: Mapping[str, Any], limit_bytes: int, file_bytes:
         if not isinstance(count, int) or isinstance(count, bool) or count < 0:
             raise InputError(f"{source}: {_HEADER}: arrays.{name}.rows: must be a number of rows, not {count!r:.40}")
         if claim.get("row_bytes") != dtype.itemsize:
-            raise InputError(f"{source}: {_HEADER}: arrays.{name}.row_bytes: must be {dtype.itemsize} in schema 1")
+            rule = f"must be {dtype.itemsize} in schema {SCHEMA_VERSION}"
+            raise InputError(f"{source}: {_HEADER}: arrays.{name}.row_bytes: {rule}")
         rows[name] = count
     total = sum(count * ARRAYS[name].itemsize for name, count in rows.items())
     if total > limit_bytes:

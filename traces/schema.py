@@ -9,7 +9,7 @@ from enum import IntEnum, IntFlag
 
 import numpy as np
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 PAGE_BYTES = 4096
 """The unit of the translation table, whatever the granule: the smallest page that Arm has."""
@@ -140,12 +140,39 @@ class Maintenance(IntEnum):
     TLBI_ALLE2IS = 17
     TLBI_VMALLS12E1 = 18
     TLBI_VMALLS12E1IS = 19
-    TLBI_VA = 20
-    """Any TLBI by VA (VAE1, VAAE1, VALE1, VAE2 ..., with or without IS)."""
-    TLBI_ASID = 21
+    TLBI_VAE1 = 20
+    """By an operand, as those from TLBI_VAAE1 on are; with or without IS: one PE is all there is."""
+    TLBI_ASIDE1 = 21
     TLBI_OTHER = 22
+    """By IPA, by range, of EL3."""
     AT = 23
     DC_CVAP = 24
+    TLBI_VAAE1 = 25
+    TLBI_VALE1 = 26
+    TLBI_VAALE1 = 27
+    TLBI_VAE2 = 28
+    TLBI_VALE2 = 29
+
+
+TAKES_OPERAND = frozenset(
+    {
+        Maintenance.DC_ISW,
+        Maintenance.DC_CSW,
+        Maintenance.DC_CISW,
+        Maintenance.TLBI_VAE1,
+        Maintenance.TLBI_VAAE1,
+        Maintenance.TLBI_VALE1,
+        Maintenance.TLBI_VAALE1,
+        Maintenance.TLBI_ASIDE1,
+        Maintenance.TLBI_VAE2,
+        Maintenance.TLBI_VALE2,
+    }
+)
+"""Maintenance that a register names the object of, and not as an address: set and way, or page and ASID.
+
+The register's value is captured as an address would be, but Access is NONE: nothing is translated. Without a slot the
+register is XZR.
+"""
 
 
 class Barrier(IntEnum):
@@ -200,7 +227,7 @@ INSN = np.dtype(
         ("element", "u1"),  # bytes of one element: what alignment is judged by (8 for ldp x,x)
         ("flags", "<u2"),  # InsnFlag
         ("size", "<u2"),  # bytes moved by the whole instruction (16 for ldp x,x); 0 for maintenance
-        ("slot", "<i2"),  # which of the block's captured values the address is formed from; -1: none or literal
+        ("slot", "<i2"),  # the block's captured value that forms the address, or is the operand; -1: none or literal
         ("dst", "u1", (3,)),
         ("src", "u1", (4,)),
         ("reserved", "u1"),

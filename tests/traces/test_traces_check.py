@@ -131,6 +131,7 @@ META = {
     "fault": ["x", {}, {"el": 2, "ec": "0x21", "iss": 1, "esr": 1, "far": 1, "elr": 1, "reason": "", "where": ""}],
     "entry": [[], {"el": 2}, {"el": True, "mmu": False, "pc": 0, "x0": 0, "x1": 0, "x2": 0, "x3": 0}],
     "image_ok": [1, None],
+    "data_caches": [None, [[256]], [[256, 0]], [[1, 2]] * 8, [[True, 2]]],
     "image_bytes": [-1, 1.5, "4096", 1 << 64],
     "pages": [True, None],
     "symbols": [[], {"start": "0x0"}, {"start": -4}],

@@ -140,7 +140,7 @@ def npy_bytes(array: np.ndarray, **options: object) -> bytes:
     ("fields", "words"),
     [
         ({"version": 2}, "version 2 is newer than the 1"),
-        ({"schema": 0}, "schema 0 is older than the 1"),
+        ({"schema": 0}, "schema 0 is older than the 2"),
         ({"version": "1"}, "version: must be a number"),
         ({"format": "zip"}, "format: must be 'relocscope-trace'"),
         ({"meta": []}, "meta: must be an object"),
