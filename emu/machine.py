@@ -77,15 +77,7 @@ class Machine:
         goes on where this one ended.
         """
         captured = Capture(self.cpu.uc, self.memory, budget, keep=capture)
-        run = Run(
-            self.cpu,
-            self._access,
-            self._translation,
-            captured,
-            stop_pa=stop_pa,
-            phases=phases or {},
-            symbols=symbols or {},
-        )
+        run = self._run(captured, stop_pa, phases or {}, symbols or {})
         ending = run.to_end()
         meta: dict[str, Any] = {
             "outcome": str(ending.outcome),
@@ -101,4 +93,26 @@ class Machine:
             fault=run.fault,
             instructions=captured.recording.instructions,
             trace=captured.recording.trace(meta),
+        )
+
+    def resumable(self, *, stop_pa: int | None = None) -> Run:
+        """Return a run that can be stopped between executions (`Run.until`) and keeps no trace."""
+        return self._run(Capture(self.cpu.uc, self.memory, (1 << 62), keep=False), stop_pa, {}, {})
+
+    def step(self, count: int) -> None:
+        """Execute that many instructions by themselves; none of them may raise, change the regime or end a block."""
+        self._translation.serve(self.cpu.regime())
+        self.cpu.uc.ctl_exits_enabled(True)
+        self.cpu.uc.ctl_set_exits([])
+        for _ in range(count):
+            self.cpu.flush_code()  # without it `count` is not heeded (Unicorn issue 2341)
+            self.cpu.uc.emu_start(self.cpu.pc, 0, count=1)
+        self.cpu.uc.ctl_exits_enabled(False)
+        self._translation.stop()
+
+    def _run(
+        self, captured: Capture, stop_pa: int | None, phases: Mapping[int, Phase], symbols: Mapping[str, int]
+    ) -> Run:
+        return Run(
+            self.cpu, self._access, self._translation, captured, stop_pa=stop_pa, phases=phases, symbols=symbols
         )

@@ -60,6 +60,17 @@ class Recording:
         """Executions so far: the `at` of a mark made now."""
         return self._executions_before + int(self._control[kernels.C_EXECUTIONS_USED])
 
+    def resume_at(self, execution: int) -> None:
+        """Give the next execution that number: what came before was recorded elsewhere."""
+        self._executions_before = execution
+
+    def stop_at(self, execution: int) -> None:
+        """See that the callbacks stop before the execution of that number, if not earlier."""
+        left = execution - self.executions
+        self._control[kernels.C_EXECUTIONS_LIMIT] = min(EXECUTIONS_AT_ONCE, execution - self._executions_before)
+        if left <= 0:
+            self._control[kernels.C_PENDING] |= kernels.PENDING_FULL
+
     @property
     def instructions(self) -> int:
         """Instructions executed so far."""

@@ -95,23 +95,45 @@ class Run:
 
     def to_end(self) -> Ending:
         """Run until the guest completes, hangs, faults or exhausts its budget."""
-        self._access.force()
-        self._cpu.flush_code()
-        self._begin_epoch(self._cpu.regime(), EpochCause.START)
-        hook = self._cpu.uc.hook_add(UC_HOOK_INTR, self._on_interrupt)
-        # On its way out Unicorn fetches from where it was to stop: if stage 2 refuses that, HPFAR_EL2 is overwritten.
-        self._cpu.uc.ctl_exits_enabled(True)
-        self._cpu.uc.ctl_set_exits([])
+        self.open()
         try:
             while True:
                 ending = self._advance()
                 if ending is not None:
                     return ending
         finally:
-            self._cpu.uc.ctl_exits_enabled(False)
-            self._cpu.uc.hook_del(hook)
-            self._translation.stop()
-            self._capture.unhook()
+            self.close()
+
+    def open(self, execution: int = 0) -> None:
+        """Stand before that execution of the trace, as the PE is now; until `close`, it is this run's."""
+        self._access.force()
+        self._capture.recording.resume_at(execution)
+        self._cpu.flush_code()
+        self._begin_epoch(self._cpu.regime(), EpochCause.START)
+        self._hook = self._cpu.uc.hook_add(UC_HOOK_INTR, self._on_interrupt)
+        # On its way out Unicorn fetches from where it was to stop: if stage 2 refuses that, HPFAR_EL2 is overwritten.
+        self._cpu.uc.ctl_exits_enabled(True)
+        self._cpu.uc.ctl_set_exits([])
+
+    def until(self, execution: int) -> Ending | None:
+        """Run until the PE stands before the execution of that number, or to its end.
+
+        Exceptions that come between the last execution and that one have been taken.
+        """
+        recording, control = self._capture.recording, self._control
+        while True:
+            recording.stop_at(execution)
+            ending = self._advance()
+            stopped = control[kernels.C_REASON] == kernels.REASON_PENDING and not self._interrupts
+            if ending is not None or (stopped and recording.executions >= execution):
+                return ending
+
+    def close(self) -> None:
+        """Take everything out of Unicorn again."""
+        self._cpu.uc.ctl_exits_enabled(False)
+        self._cpu.uc.hook_del(self._hook)
+        self._translation.stop()
+        self._capture.unhook()
 
     def _on_interrupt(self, uc: object, number: int, _: object) -> None:
         """Note what Unicorn says, and stop: everything else happens outside of emulation."""

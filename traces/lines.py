@@ -1,13 +1,14 @@
 """Lines: which of them a run stored through write-back caches, and which of those it cleaned by address afterwards."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from traces.expand import chunks
-from traces.schema import Access, Maintenance, MemoryType
+from traces.expand import NO_PA, chunks
+from traces.schema import PAGE_BYTES, Access, Maintenance, MemoryType
 from traces.trace import Records, Trace
 
 LINE_BYTES = 64
@@ -45,6 +46,18 @@ def stored_and_uncleaned(
     place = np.minimum(np.searchsorted(cleaned, stored), len(cleaned) - 1)
     safe = (cleaned[place] == stored) & (cleaned_at[place] > stored_at)
     return stored, stored[~safe]
+
+
+def stored_pages(trace: Trace, bounds: Sequence[int]) -> list[NDArray[np.uint64]]:
+    """Return for each stretch of executions between two bounds the addresses of the 4 KiB pages that it stored to."""
+    grouped = _grouped(trace, ())
+    found = []
+    for start, stop in pairwise(bounds):
+        pages = [np.zeros(0, np.uint64)]
+        for table in chunks(grouped, start=start, stop=stop):
+            pages.extend(_ends(table[table["pa"] != NO_PA]))
+        found.append(np.unique(np.concatenate(pages) & ~np.uint64(PAGE_BYTES - 1)))
+    return found
 
 
 def _grouped(trace: Trace, cleans: Collection[Maintenance]) -> Trace:
