@@ -16,7 +16,7 @@ from traces.errors import InputError
 
 
 class Replacement(IntEnum):
-    """How a level chooses its victim. `kernels.victim` and `kernels.touch` are the only places that ask."""
+    """How a level chooses its victim. `kernels.sets` is the only place that asks."""
 
     LRU = 0
     FIFO = 1

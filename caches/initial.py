@@ -3,7 +3,7 @@
 import numpy as np
 
 from caches.config import CoreConfig, Inclusion, Replacement
-from caches.kernels import DIRTY, OLD
+from caches.kernels.layout import DIRTY, OLD
 from caches.state import LEVEL_NAMES, Ints, Records, State, level_ways
 from traces.schema import Role
 

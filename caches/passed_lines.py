@@ -2,7 +2,7 @@
 
 Device reads look past dirty copies (stale), Device writes leave copies outdated, maintenance by VA drops and cleans
 copies. None of it takes time, but for a write-back: a page that would write back, or reach cached code, is refused,
-and has to be replayed. The compiled steps of the same name in `kernels` are what this repeats: observe_read,
+and has to be replayed. The compiled steps of the same name in `caches.kernels` are what this repeats: observe_read,
 observe_write, clean_line.
 """
 
@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from caches import kernels
+from caches.kernels import codes, layout
 from caches.state import Ints, State
 from traces.schema import Access, InsnClass
 
 READ, WRITE, CLEAN = 0, 1, 2
 
-_BY_VA = (kernels.DC_IVAC, kernels.DC_CVAC, kernels.DC_CVAU, kernels.DC_CIVAC, kernels.DC_CVAP)
-_INVALIDATES = (kernels.DC_IVAC, kernels.DC_CIVAC)
+_BY_VA = (codes.DC_IVAC, codes.DC_CVAC, codes.DC_CVAU, codes.DC_CIVAC, codes.DC_CVAP)
+_INVALIDATES = (codes.DC_IVAC, codes.DC_CIVAC)
 _FILTER_BITS = 20
 
 
@@ -45,7 +45,7 @@ class Footprint:
         """Addresses that go into the store buffer in a page with those values; MISS for maintenance."""
         used = self.kind != READ
         addresses: Ints = values[self.value[used]] + self.offset[used]
-        return np.where(self.kind[used] == CLEAN, kernels.MISS, addresses)
+        return np.where(self.kind[used] == CLEAN, layout.MISS, addresses)
 
     @classmethod
     def of(cls, executions: Ints, ops: Any, blocks: Ints) -> "Footprint | None":
@@ -88,7 +88,7 @@ class PassedLines:
         self._levels = [
             level for level in range(3) if words["level_present"][level] and not words["level_behind_poc"][level]
         ]
-        held = [self._tags(level) for level in (*self._levels, kernels.L1I)]
+        held = [self._tags(level) for level in (*self._levels, layout.L1I)]
         self._held = np.zeros(1 << _FILTER_BITS, np.bool_)
         for tags in held:
             self._held[(tags[tags != 0] - 1) & (len(self._held) - 1)] = True
@@ -117,20 +117,20 @@ class PassedLines:
 
     def _each(self, page: Ints, lines: Ints, kinds: Ints, maintenance: Ints, pages: int) -> int:
         """Refuse the first page that would take time; carry out the others in order."""
-        where = {level: self._find(level, lines) for level in (*self._levels, kernels.L1I)}
+        where = {level: self._find(level, lines) for level in (*self._levels, layout.L1I)}
         dirty = np.zeros(len(lines), np.bool_)
         for level in self._levels:
             at = where[level]
-            dirty |= (at >= 0) & ((self._state.lines["info"][at] & kernels.DIRTY) != 0)
+            dirty |= (at >= 0) & ((self._state.lines["info"][at] & layout.DIRTY) != 0)
         words = self._state.words[0]
-        keeps = (maintenance != kernels.DC_IVAC) | (words["ivac_cleans"] != 0) | (words["stage2"] != 0)
-        refused = ((kinds == CLEAN) & keeps & dirty) | ((kinds == WRITE) & (where[kernels.L1I] >= 0))
+        keeps = (maintenance != codes.DC_IVAC) | (words["ivac_cleans"] != 0) | (words["stage2"] != 0)
+        refused = ((kinds == CLEAN) & keeps & dirty) | ((kinds == WRITE) & (where[layout.L1I] >= 0))
         if refused.any():
             pages = int(page[refused.argmax()])
         stop = int(np.searchsorted(page, pages))
         # Cleaning to the PoU goes no further than L1D.
-        far = maintenance[:stop] != kernels.DC_CVAU
-        reached = np.stack([np.where(far | (level == kernels.L1D), where[level][:stop], -1) for level in self._levels])
+        far = maintenance[:stop] != codes.DC_CVAU
+        reached = np.stack([np.where(far | (level == layout.L1D), where[level][:stop], -1) for level in self._levels])
         present = np.flatnonzero((reached >= 0).any(axis=0))
         events = (lines[present], kinds[present], maintenance[present], reached[:, present].T)
         for line, kind, name, copies in zip(*(column.tolist() for column in events), strict=True):
@@ -147,16 +147,16 @@ class PassedLines:
             held = int(info[copy])
             flags |= held
             if kind == WRITE:
-                info[copy] = held | kernels.STALE
+                info[copy] = held | layout.STALE
             elif kind == CLEAN:
-                info[copy] = held & ~(kernels.DIRTY | kernels.OLD)
+                info[copy] = held & ~(layout.DIRTY | layout.OLD)
                 if maintenance in _INVALIDATES:
                     tags[copy] = self._ages[copy] = 0
-        if kind == WRITE or not flags & kernels.DIRTY:
+        if kind == WRITE or not flags & layout.DIRTY:
             return
         if kind == READ:
             self.stale.append(line)
-        elif flags & kernels.OLD:
+        elif flags & layout.OLD:
             self._state.words["old_discarded"] += 1
         else:
             self.lost.append(line)

@@ -11,9 +11,11 @@ from numba import config as numba_config
 from numba.types import int64
 from numpy.typing import NDArray
 
-from caches import kernels, views
+from caches import views
 from caches.config import CoreConfig
 from caches.initial import kernel_dirty
+from caches.kernels.layout import DIRTY, FAILURE_NO_TRANSLATION
+from caches.kernels.tape import replay as replay_compiled
 from caches.mechanisms import mechanism_names
 from caches.passed_lines import Footprint, PassedLines
 from caches.state import COUNTER_COLUMNS, COUNTER_ROWS, LEVEL_NAMES, MACHINE_TYPE, Ints, State, fresh, level_ways
@@ -144,7 +146,7 @@ class Replay:
             executions, values = self._stretch(min(stop, self.at + CHUNK_EXECUTIONS))
             members = self._members | {"executions": executions, "values": values}
             machine = views.record(self._state.words, MACHINE_TYPE, members)
-            done = int(kernels.replay(machine, self.at, len(executions) - 1))
+            done = int(replay_compiled(machine, self.at, len(executions) - 1))
             self._value += self._consumed(executions[:done])
             self.at += done
             self._drain()
@@ -244,7 +246,7 @@ class Replay:
 
     def _raise_failure(self) -> None:
         clock = self._state.words[0]
-        if clock["failure"] == kernels.FAILURE_NO_TRANSLATION:
+        if clock["failure"] == FAILURE_NO_TRANSLATION:
             va = int(clock["failure_va"]) & 0xFFFF_FFFF_FFFF_FFFF
             raise InputError(f"trace: translations: no row for page {va >> 12:#x} in epoch {int(clock['epoch'])}")
 
@@ -295,7 +297,7 @@ def replay(
 def compile_ahead() -> None:
     """Compile what a replay runs, where it is not in Numba's cache yet."""
     if not numba_config.DISABLE_JIT:
-        kernels.replay.compile((MACHINE_TYPE, int64, int64))
+        replay_compiled.compile((MACHINE_TYPE, int64, int64))
 
 
 def _addresses(lines: Iterable[int]) -> NDArray[np.uint64]:
@@ -308,7 +310,7 @@ def _dirty_lines(state: State) -> NDArray[np.uint64]:
     for row in range(3):
         tags, lines = level_ways(state, row)
         if not state.words["level_behind_poc"][0, row]:
-            found.append(tags[(tags != 0) & ((lines["info"] & kernels.DIRTY) != 0)] - 1)
+            found.append(tags[(tags != 0) & ((lines["info"] & DIRTY) != 0)] - 1)
     merge = state.words["merge"][0]
     found.append(merge[merge[:, 0] != 0, 0] - 1)
     return _addresses(np.unique(np.concatenate(found)).tolist())

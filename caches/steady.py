@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from caches import kernels
+from caches.kernels import layout
 from caches.state import MEMBERS, Ints, State, level_ways
 from traces.schema import MemoryType
 
 WINDOW = 8192
 """Executions in which a period has to show, twice."""
 
-_PORTS = kernels.CALENDAR_L2
+_PORTS = layout.CALENDAR_L2
 """Calendars of ports count cycles; what follows them (levels, channels) must not have been used."""
 
 
@@ -46,15 +46,15 @@ _TABLES = ("calendar", "hint", "buffers", "registers", "entries", "dispatched", 
 _POINTERS = tuple(MEMBERS)
 
 _QUIET_ROWS = (
-    kernels.L1D,
-    kernels.L2,
-    kernels.L3,
-    kernels.ROW_ITLB,
-    kernels.ROW_DTLB,
-    kernels.ROW_L2TLB,
-    kernels.ROW_WALK,
-    kernels.ROW_DRAM,
-    kernels.ROW_NC,
+    layout.L1D,
+    layout.L2,
+    layout.L3,
+    layout.ROW_ITLB,
+    layout.ROW_DTLB,
+    layout.ROW_L2TLB,
+    layout.ROW_WALK,
+    layout.ROW_DRAM,
+    layout.ROW_NC,
 )
 """Counters of parts whose answer depends on the address or the time: a page that asks them does not repeat."""
 
@@ -174,14 +174,14 @@ class Steady:
         words["counters"] += pages * proof.counters
         self._members["insn_cycles"] += pages * proof.insn_cycles
         self._members["insn_count"] += pages * proof.insn_count
-        lines = level_ways(self._state, kernels.L1I)[1]
+        lines = level_ways(self._state, layout.L1I)[1]
         lines["age"][proof.fetched] = words["tick"] - proof.fetched_before
-        words["observed_read"] = words["observed_write"] = kernels.MISS
+        words["observed_read"] = words["observed_write"] = layout.MISS
         if len(stores):
             last = stores[-8:]
             words["recent_stores"][(words["stores"] - np.arange(len(last), 0, -1)) & 7] = (last >> 4) + 1
             block = (last[-1] >> words["merge_log2"]) + 1
-            words["merge_block"] = 0 if last[-1] == kernels.MISS else block
+            words["merge_block"] = 0 if last[-1] == layout.MISS else block
 
     def _shift_tables(self, horizon: int, shift: int, pages: int) -> None:
         words = self._state.words[0]
@@ -189,7 +189,7 @@ class Steady:
         row, at = np.nonzero(calendar >= horizon)
         taken = calendar[row, at]
         calendar[row, at] = -1
-        calendar[row, (taken + shift) & kernels.SLOTS_MASK] = taken + shift
+        calendar[row, (taken + shift) & layout.SLOTS_MASK] = taken + shift
         for table in (words["hint"][:_PORTS], words["buffers"], words["registers"], words["entries"][:, 0]):
             table[table >= horizon] += shift
         proof = self._proof
@@ -204,7 +204,7 @@ class Steady:
 
     def _snapshot(self) -> _Snapshot:
         words = self._state.words[0]
-        lines = level_ways(self._state, kernels.L1I)[1]
+        lines = level_ways(self._state, layout.L1I)[1]
         return _Snapshot(
             canonical=self._canonical(),
             now=int(words["retire"]),
@@ -232,8 +232,8 @@ class Steady:
         calendar = words["calendar"][:_PORTS]
         row, at = np.nonzero(calendar >= horizon)
         taken = row.astype(np.int64) * (1 << 40) + calendar[row, at] - now
-        tags, lines = level_ways(self._state, kernels.L1I)
-        age = lines["age"] if words["level_replacement"][kernels.L1I] not in (0, 1) else np.zeros(0, np.int64)
+        tags, lines = level_ways(self._state, layout.L1I)
+        age = lines["age"] if words["level_replacement"][layout.L1I] not in (0, 1) else np.zeros(0, np.int64)
         rows = int(words["tlb_rows"])
         same = {name: np.array(words[name]) for name in self._equal if name != "tlb"}
         return same | {
@@ -259,8 +259,8 @@ class Steady:
     def _prove(self, before: _Snapshot, now: _Snapshot) -> _Proof | None:
         """State what the page between two equal states adds; None if it asked what depends on addresses or time."""
         counters = now.counters - before.counters
-        fetches = counters[kernels.L1I]
-        if counters[list(_QUIET_ROWS)].any() or fetches[kernels.MISSES] or counters[kernels.ROW_MAINTENANCE, 4]:
+        fetches = counters[layout.L1I]
+        if counters[list(_QUIET_ROWS)].any() or fetches[layout.MISSES] or counters[layout.ROW_MAINTENANCE, 4]:
             return None
         if 0 < now.tallies["stores"] - before.tallies["stores"] < len(self._state.words[0]["recent_stores"]):
             return None  # the last stores would be those of several pages

@@ -11,7 +11,7 @@ from traces.errors import InputError
 from traces.schema import NO_REGISTER, Access, InsnClass, InsnFlag, MemoryType
 from traces.trace import Trace
 
-# First calendar of each port group; kernels.CALENDAR_* are the same numbers (tests/caches compares).
+# First calendar of each port group; kernels.layout.CALENDAR_* are the same numbers (tests/caches compares).
 PORT_ALU, PORT_MULTI, PORT_LOAD, PORT_STORE, PORT_VECTOR, PORT_BRANCH = 0, 6, 8, 12, 16, 20
 
 _RETURN_MASK, _RETURN = 0xFFFF_FC1F, 0xD65F_0000
@@ -152,7 +152,7 @@ def walk_reads_of(trace: Trace) -> Records:
 
 
 def page_hash(translations: Records, count: int) -> Ints:
-    """Open-addressed table of rows by (epoch, page); kernels.translation_row probes it with the same function."""
+    """Open-addressed table of rows by (epoch, page); kernels.translation probes it with the same function."""
     size = len(translations)
     table = np.full(size, -1, np.int64)
     page, epoch = translations["page"][:count], translations["epoch"][:count]

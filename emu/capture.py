@@ -17,8 +17,13 @@ from unicorn.unicorn_py3 import unicorn as binding
 
 from asm.blocks import LoweredBlock, lower
 from asm.decode import Insn, decode
-from emu import kernels
 from emu.footprint import Footprint, footprint
+from emu.kernels import places, walk_words
+from emu.kernels.blocks import note_record
+from emu.kernels.callbacks import callbacks
+from emu.kernels.pages import resolve
+from emu.kernels.tables import carry_over
+from emu.kernels.watching import watch_lines
 from emu.memory import PhysicalMemory
 from emu.recording import Recording
 from emu.regime import Regime, words
@@ -87,25 +92,25 @@ class Capture:
     def __init__(self, uc: Uc, memory: PhysicalMemory, budget: int, *, keep: bool = True) -> None:
         self._uc, self._memory = uc, memory
         self._handles: list[int] = []
-        self.control: Words = np.zeros(kernels.CONTROL_WORDS, np.int64)
+        self.control: Words = np.zeros(places.CONTROL_WORDS, np.int64)
         self._at = self.control.ctypes.data
-        self.control[kernels.C_BUDGET] = min(budget, (1 << 63) - 1)
-        self.control[kernels.C_STOP_PC] = kernels.NOWHERE
+        self.control[places.C_BUDGET] = min(budget, (1 << 63) - 1)
+        self.control[places.C_STOP_PC] = places.NOWHERE
         self.recording = Recording(self.control, keep=keep)
         self.reads_counter = False
-        self._records = _Table(self.control, kernels.C_RECORDS_AT, kernels.RECORD_COLUMNS)
-        self._groups = _Table(self.control, kernels.C_GROUPS_AT, kernels.GROUP_COLUMNS)
-        self._operands = _Table(self.control, kernels.C_OPERANDS_AT, kernels.OPERAND_COLUMNS)
-        self._late = _Table(self.control, kernels.C_LATE_AT, kernels.LATE_COLUMNS)
+        self._records = _Table(self.control, places.C_RECORDS_AT, places.RECORD_COLUMNS)
+        self._groups = _Table(self.control, places.C_GROUPS_AT, places.GROUP_COLUMNS)
+        self._operands = _Table(self.control, places.C_OPERANDS_AT, places.OPERAND_COLUMNS)
+        self._late = _Table(self.control, places.C_LATE_AT, places.LATE_COLUMNS)
         self._recorded: list[Code] = []
         self._known: dict[tuple[int, int, bytes], Code] = {}
         self._regimes: dict[Regime, tuple[np.void, Words]] = {}
         self._hooked: set[int] = set()
-        self._regions, self._result = memory.region_table, np.zeros(kernels.RESULT_WORDS, np.int64)
-        self._point(kernels.C_REGIONS_AT, self._regions)
-        self.control[kernels.C_REGIONS_COUNT] = len(self._regions)
-        self._point(kernels.C_RESULT_AT, self._result)
-        self._on_block, self._on_instruction = kernels.callbacks()
+        self._regions, self._result = memory.region_table, np.zeros(walk_words.RESULT_WORDS, np.int64)
+        self._point(places.C_REGIONS_AT, self._regions)
+        self.control[places.C_REGIONS_COUNT] = len(self._regions)
+        self._point(places.C_RESULT_AT, self._result)
+        self._on_block, self._on_instruction = callbacks()
         self._hook(UC_HOOK_BLOCK, self._on_block, 1, 0)
 
     def _point(self, word: int, array: NDArray[Any]) -> None:
@@ -143,14 +148,14 @@ class Capture:
             self._regimes[regime] = (regime.to_record(), words(regime))
         row, regime_words = self._regimes[regime]
         self.regime = regime
-        control[kernels.C_EPOCH] = self.recording.epoch(row, cause)
-        self._point(kernels.C_REGIME_AT, regime_words)
-        control[kernels.C_FLAT] = not regime.stage1 and not regime.stage2
-        control[kernels.C_FLAT_TYPE], control[kernels.C_PA_BITS] = regime.flat_type, regime.pa_bits
+        control[places.C_EPOCH] = self.recording.epoch(row, cause)
+        self._point(places.C_REGIME_AT, regime_words)
+        control[places.C_FLAT] = not regime.stage1 and not regime.stage2
+        control[places.C_FLAT_TYPE], control[places.C_PA_BITS] = regime.flat_type, regime.pa_bits
         for table in (self._records, self._groups, self._operands, self._late):
             table.used = 0
-        control[kernels.C_GROUPS_USED] = control[kernels.C_PAGES_USED] = control[kernels.C_WATCH_USED] = 0
-        control[kernels.C_CURRENT] = kernels.NOWHERE
+        control[places.C_GROUPS_USED] = control[places.C_PAGES_USED] = control[places.C_WATCH_USED] = 0
+        control[places.C_CURRENT] = places.NOWHERE
         self._recorded.clear()
         self._set_lookup(_LOOKUP_ROWS)
         self._set_pages(_PAGES_ROWS)
@@ -161,46 +166,46 @@ class Capture:
         control = self.control
         if self.recording.rows_are_full:
             self.recording.put_rows_away()
-        if control[kernels.C_PAGES_USED] > control[kernels.C_PAGES_LIMIT]:
+        if control[places.C_PAGES_USED] > control[places.C_PAGES_LIMIT]:
             old = self._pages
             self._set_pages(2 * len(old))
             _carry_over(old, self._pages)
-        if control[kernels.C_WATCH_USED] > control[kernels.C_WATCH_LIMIT]:
+        if control[places.C_WATCH_USED] > control[places.C_WATCH_LIMIT]:
             old = self._watch
             self._set_watch(2 * len(old))
             _carry_over(old, self._watch)
 
     def _set_pages(self, rows: int) -> None:
-        self._pages = np.full((rows, kernels.PAGES_COLUMNS), kernels.NOWHERE, np.int64)
-        self._point(kernels.C_PAGES_AT, self._pages)
-        self.control[kernels.C_PAGES_MASK] = rows - 1
-        self.control[kernels.C_PAGES_LIMIT] = rows // 2
+        self._pages = np.full((rows, places.PAGES_COLUMNS), places.NOWHERE, np.int64)
+        self._point(places.C_PAGES_AT, self._pages)
+        self.control[places.C_PAGES_MASK] = rows - 1
+        self.control[places.C_PAGES_LIMIT] = rows // 2
 
     def _set_watch(self, rows: int) -> None:
-        self._watch = np.zeros((rows, kernels.WATCH_COLUMNS), np.int64)
-        self._watch[:, kernels.WT_PAGE] = kernels.NOWHERE
-        self._point(kernels.C_WATCH_AT, self._watch)
-        self.control[kernels.C_WATCH_MASK] = rows - 1
-        self.control[kernels.C_WATCH_LIMIT] = rows // 4
+        self._watch = np.zeros((rows, places.WATCH_COLUMNS), np.int64)
+        self._watch[:, places.WT_PAGE] = places.NOWHERE
+        self._point(places.C_WATCH_AT, self._watch)
+        self.control[places.C_WATCH_MASK] = rows - 1
+        self.control[places.C_WATCH_LIMIT] = rows // 4
 
     def _set_lookup(self, rows: int) -> None:
-        self._lookup = np.full((rows, kernels.LOOKUP_COLUMNS), kernels.NOWHERE, np.int64)
-        self._point(kernels.C_LOOKUP_AT, self._lookup)
-        self.control[kernels.C_LOOKUP_MASK] = rows - 1
+        self._lookup = np.full((rows, places.LOOKUP_COLUMNS), places.NOWHERE, np.int64)
+        self._point(places.C_LOOKUP_AT, self._lookup)
+        self.control[places.C_LOOKUP_MASK] = rows - 1
 
     # -- Blocks -------------------------------------------------------------------------------------------------------
 
     def fetched_from(self, va: int) -> int | None:
         """Translate a fetch from `va`, noting its page's translation; None if the walk faults."""
-        judge = self.control[kernels.C_PENDING] & kernels.PENDING_JUDGE
-        fault = kernels.resolve(self._at, signed(va), kernels.FETCH)
+        judge = self.control[places.C_PENDING] & places.PENDING_JUDGE
+        fault = resolve(self._at, signed(va), walk_words.FETCH)
         self._keep_judge(judge)
-        return None if fault else unsigned(self.control[kernels.C_FOUND_PA]) | va & 0xFFF
+        return None if fault else unsigned(self.control[places.C_FOUND_PA]) | va & 0xFFF
 
     def _keep_judge(self, judge: int) -> None:
         """Undo PENDING_JUDGE: what is watched only now was read after the last block's stores, and holds them."""
         if not judge:
-            self.control[kernels.C_PENDING] &= ~kernels.PENDING_JUDGE
+            self.control[places.C_PENDING] &= ~places.PENDING_JUDGE
 
     def find(self, va: int, pa: int, size: int) -> Code:
         """Return the block at `va` as memory has it now, decoded when it is new."""
@@ -229,14 +234,14 @@ class Capture:
         parts = code.footprints[strictness]
         operand_first = self._operands.append(parts.operands)
         groups = parts.groups.copy()
-        groups[:, kernels.G_FIRST] += operand_first
+        groups[:, places.G_FIRST] += operand_first
         group_first = self._groups.append(groups)
-        self.control[kernels.C_GROUPS_USED] = self._groups.used
-        self.control[kernels.C_OPERANDS_USED] = self._operands.used
+        self.control[places.C_GROUPS_USED] = self._groups.used
+        self.control[places.C_OPERANDS_USED] = self._operands.used
         late = parts.late.copy()
-        late[:, kernels.LT_GROUP] += group_first
-        record = np.zeros((1, kernels.RECORD_COLUMNS), np.int64)
-        record[0, : kernels.RC_STOP_INSN + 1] = (
+        late[:, places.LT_GROUP] += group_first
+        record = np.zeros((1, places.RECORD_COLUMNS), np.int64)
+        record[0, : places.RC_STOP_INSN + 1] = (
             signed(code.va),
             code.row,
             len(code.insns),
@@ -250,8 +255,8 @@ class Capture:
             stop_insn,
         )
         self._note_record(code, self._records.append(record))
-        judge = self.control[kernels.C_PENDING] & kernels.PENDING_JUDGE
-        kernels.watch_lines(self._at, code.pa, code.size, kernels.WT_CODE)
+        judge = self.control[places.C_PENDING] & places.PENDING_JUDGE
+        watch_lines(self._at, code.pa, code.size, places.WT_CODE)
         self._keep_judge(judge)
         stops = [each.insn for each in code.lowered.late] + ([stop_insn] if stop_insn >= 0 else [])
         self.hook_instructions(code.va + 4 * insn for insn in stops)
@@ -267,7 +272,7 @@ class Capture:
 
     def _enter(self, code: Code, record: int) -> None:
         at, mask = self._lookup.ctypes.data, len(self._lookup) - 1
-        kernels.note_record(at, mask, signed(code.va), code.size, record)
+        note_record(at, mask, signed(code.va), code.size, record)
 
     def _checks_sp(self) -> bool:
         """SCTLR.SA, or SA0 at EL0."""
@@ -285,13 +290,13 @@ class Capture:
     @property
     def current(self) -> Code | None:
         """The block begun last in this epoch; None before the first."""
-        row = int(self.control[kernels.C_CURRENT])
+        row = int(self.control[places.C_CURRENT])
         return self._recorded[row] if row >= 0 else None
 
     @property
     def begun(self) -> Code:
         """The block that Unicorn stands in."""
-        return self._recorded[int(self.control[kernels.C_CURRENT])]
+        return self._recorded[int(self.control[places.C_CURRENT])]
 
     def truncate(self, executed: int) -> None:
         """Note that the block begun last was left after `executed` of its instructions: none takes it back."""
@@ -301,4 +306,4 @@ class Capture:
 
 
 def _carry_over(old: Words, new: Words) -> None:
-    kernels.carry_over(old.ctypes.data, len(old), new.ctypes.data, len(new), new.shape[1])
+    carry_over(old.ctypes.data, len(old), new.ctypes.data, len(new), new.shape[1])

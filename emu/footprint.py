@@ -1,4 +1,4 @@
-"""Footprint: what the capture callbacks check of a block's addresses, as rows of words for `emu.kernels`."""
+"""Footprint: what the capture callbacks check of a block's addresses, as rows of words for `emu.kernels.checks`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from asm.blocks import Capture, LoweredBlock
 from asm.insn import STACK_POINTER, Insn
-from emu import kernels
 from emu.diagnosis import is_unprivileged
+from emu.kernels import places, walk_words
 from emu.registers import X
 from traces.schema import NO_REGISTER, Access, InsnClass, InsnFlag, Maintenance
 
@@ -51,12 +51,12 @@ def footprint(insns: Sequence[Insn], lowered: LoweredBlock, aligned: bool, sp_al
         groups.append([slot, *capture, *_extent(members), *_masks(members), len(operands), len(members)])
         operands += members
     return Footprint(
-        groups=_words(groups, kernels.G_COUNT + 1),
+        groups=_words(groups, places.G_COUNT + 1),
         entry_groups=len(entry_slots),
         late=_words(
-            [[each.insn, len(entry_slots) + row] for row, each in enumerate(lowered.late)], kernels.LT_GROUP + 1
+            [[each.insn, len(entry_slots) + row] for row, each in enumerate(lowered.late)], places.LT_GROUP + 1
         ),
-        operands=_words(operands, kernels.OP_SP_DELTA + 1),
+        operands=_words(operands, places.OP_SP_DELTA + 1),
     )
 
 
@@ -71,8 +71,8 @@ def _capture(capture: Capture) -> list[int]:
 
 def _kind(insn: Insn) -> int:
     if insn.access is Access.MAINTAIN:
-        return int(kernels.MAINTAIN_WRITE if insn.maintenance is Maintenance.DC_IVAC else kernels.MAINTAIN)
-    return int(kernels.LOAD if insn.access in (Access.LOAD, Access.PREFETCH) else kernels.STORE)
+        return int(walk_words.MAINTAIN_WRITE if insn.maintenance is Maintenance.DC_IVAC else walk_words.MAINTAIN)
+    return int(walk_words.LOAD if insn.access in (Access.LOAD, Access.PREFETCH) else walk_words.STORE)
 
 
 def _operand(place: int, insn: Insn, lowered: LoweredBlock, aligned: bool, sp_aligned: bool) -> list[int]:
@@ -84,20 +84,20 @@ def _operand(place: int, insn: Insn, lowered: LoweredBlock, aligned: bool, sp_al
         offset = _signed(insn.va + offset)
     flags = 0
     if moves and (aligned or insn.flags & _ALWAYS_ALIGNED or insn.cls is InsnClass.ATOMIC):
-        flags |= kernels.OP_STRICT
+        flags |= places.OP_STRICT
     if insn.access is Access.ZERO:
-        flags |= kernels.OP_ZERO
+        flags |= places.OP_ZERO
     if insn.access is Access.PREFETCH:
-        flags |= kernels.OP_PREFETCH
+        flags |= places.OP_PREFETCH
     if is_unprivileged(insn.word):
-        flags |= kernels.OP_UNPRIVILEGED
+        flags |= places.OP_UNPRIVILEGED
     if insn.flags & InsnFlag.EXCLUSIVE or insn.cls is InsnClass.ATOMIC:
-        flags |= kernels.OP_EXCLUSIVE
+        flags |= places.OP_EXCLUSIVE
     sp_delta = 0
     if sp_aligned and moves and insn.memory is not None and insn.memory.base == STACK_POINTER:
-        flags |= kernels.OP_SP
+        flags |= places.OP_SP
         sp_delta = offset - insn.memory.offset
-    alignment = max(insn.element, 1) - 1 if moves and not flags & kernels.OP_ZERO else 0
+    alignment = max(insn.element, 1) - 1 if moves and not flags & places.OP_ZERO else 0
     return [place, offset, max(insn.size, 1), alignment, _kind(insn), flags, sp_delta]
 
 
@@ -109,12 +109,12 @@ def _extent(members: Sequence[Sequence[int]]) -> tuple[int, int, int, int]:
     """G_LOW, G_SPAN, G_PAGE, G_MASK: a DC ZVA reaches down and up to its block."""
     lows, highs = [], []
     for member in members:
-        offset, size = member[kernels.OP_OFFSET], member[kernels.OP_SIZE]
-        reach = kernels.ZVA_BLOCK - 1 if member[kernels.OP_FLAGS] & kernels.OP_ZERO else 0
+        offset, size = member[places.OP_OFFSET], member[places.OP_SIZE]
+        reach = places.ZVA_BLOCK - 1 if member[places.OP_FLAGS] & places.OP_ZERO else 0
         lows.append(offset - reach)
         highs.append(offset + size)
     low = min(lows, default=0)
-    return low, max(highs, default=0) - low, int(kernels.NOWHERE), 0
+    return low, max(highs, default=0) - low, int(places.NOWHERE), 0
 
 
 def _masks(members: Sequence[Sequence[int]]) -> tuple[int, int]:
@@ -124,15 +124,15 @@ def _masks(members: Sequence[Sequence[int]]) -> tuple[int, int]:
     """
     normal = device = 0
     for member in members:
-        flags, alignment = member[kernels.OP_FLAGS], member[kernels.OP_ALIGNMENT]
-        needed = alignment if flags & kernels.OP_STRICT else 0
-        if member[kernels.OP_OFFSET] & alignment:
+        flags, alignment = member[places.OP_FLAGS], member[places.OP_ALIGNMENT]
+        needed = alignment if flags & places.OP_STRICT else 0
+        if member[places.OP_OFFSET] & alignment:
             normal, device = (-1 if needed else normal), -1
-        if flags & kernels.OP_SP:
-            if member[kernels.OP_SP_DELTA] & 15:
+        if flags & places.OP_SP:
+            if member[places.OP_SP_DELTA] & 15:
                 normal = device = -1
             needed |= 15
-        if flags & (kernels.OP_ZERO | kernels.OP_EXCLUSIVE):
+        if flags & (places.OP_ZERO | places.OP_EXCLUSIVE):
             device = -1
         normal |= needed
         device |= needed | alignment

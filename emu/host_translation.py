@@ -10,8 +10,9 @@ import numpy as np
 from unicorn import UC_HOOK_TLB_FILL, unicorn_const
 from unicorn.unicorn_py3 import unicorn as binding
 
-from emu import kernels
 from emu.cpu import UNICORN_PA_BITS, Cpu
+from emu.kernels import filling, walk_words
+from emu.kernels.callbacks import fill_callback
 from emu.regime import Regime, words
 
 _LEAST_TSZ, _MOST_TSZ = 16, 39
@@ -40,11 +41,11 @@ class HostTranslation:
     def __init__(self, cpu: Cpu, *, always: bool = False) -> None:
         self._cpu, self._always = cpu, always
         self._regions = cpu.memory.region_table
-        self._result = np.zeros(kernels.RESULT_WORDS, np.int64)
-        self._fill = np.zeros(kernels.FILL_WORDS, np.int64)
-        self._fill[kernels.F_REGIONS_AT] = self._regions.ctypes.data
-        self._fill[kernels.F_REGIONS_COUNT] = len(self._regions)
-        self._fill[kernels.F_RESULT_AT] = self._result.ctypes.data
+        self._result = np.zeros(walk_words.RESULT_WORDS, np.int64)
+        self._fill = np.zeros(filling.FILL_WORDS, np.int64)
+        self._fill[filling.F_REGIONS_AT] = self._regions.ctypes.data
+        self._fill[filling.F_REGIONS_COUNT] = len(self._regions)
+        self._fill[filling.F_RESULT_AT] = self._result.ctypes.data
         self._hook: ctypes.c_size_t | None = None
 
     def wants(self, regime: Regime) -> bool:
@@ -59,13 +60,13 @@ class HostTranslation:
     @property
     def refused_fetch(self) -> bool:
         """Whether the access that was refused here last is a fetch."""
-        return bool(self._fill[kernels.F_WANTED] == kernels.FETCH)
+        return bool(self._fill[filling.F_WANTED] == walk_words.FETCH)
 
     def serve(self, regime: Regime) -> None:
         """See that accesses from here on are translated as `regime` says, and by tables as they are now."""
         if self.wants(regime):
             self._regime_words = words(regime)
-            self._fill[kernels.F_REGIME_AT] = self._regime_words.ctypes.data
+            self._fill[filling.F_REGIME_AT] = self._regime_words.ctypes.data
             self._start()
         else:
             self.stop()
@@ -86,7 +87,7 @@ class HostTranslation:
             self._cpu.uc._uch,
             ctypes.byref(handle),
             UC_HOOK_TLB_FILL,
-            ctypes.c_void_p(kernels.fill_callback()),
+            ctypes.c_void_p(fill_callback()),
             ctypes.c_void_p(self._fill.ctypes.data),
             ctypes.c_uint64(1),
             ctypes.c_uint64(0),

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emu import kernels
+from emu.kernels import places
 from traces.schema import (
     BLOCK,
     EPOCH,
@@ -58,7 +58,7 @@ class Recording:
     @property
     def executions(self) -> int:
         """Executions so far: the `at` of a mark made now."""
-        return self._executions_before + int(self._control[kernels.C_EXECUTIONS_USED])
+        return self._executions_before + int(self._control[places.C_EXECUTIONS_USED])
 
     def resume_at(self, execution: int) -> None:
         """Give the next execution that number: what came before was recorded elsewhere."""
@@ -67,58 +67,58 @@ class Recording:
     def stop_at(self, execution: int) -> None:
         """See that the callbacks stop before the execution of that number, if not earlier."""
         left = execution - self.executions
-        self._control[kernels.C_EXECUTIONS_LIMIT] = min(EXECUTIONS_AT_ONCE, execution - self._executions_before)
+        self._control[places.C_EXECUTIONS_LIMIT] = min(EXECUTIONS_AT_ONCE, execution - self._executions_before)
         if left <= 0:
-            self._control[kernels.C_PENDING] |= kernels.PENDING_FULL
+            self._control[places.C_PENDING] |= places.PENDING_FULL
 
     @property
     def instructions(self) -> int:
         """Instructions executed so far."""
-        return int(self._control[kernels.C_INSTRUCTIONS])
+        return int(self._control[places.C_INSTRUCTIONS])
 
     def _fresh_chunk(self) -> None:
         control = self._control
         self._executions = np.empty(EXECUTIONS_AT_ONCE + 1, np.uint32)
-        self._values = np.empty(VALUES_AT_ONCE + kernels.ROOM_VALUES, np.uint64)
-        control[kernels.C_EXECUTIONS_AT] = self._executions.ctypes.data
-        control[kernels.C_VALUES_AT] = self._values.ctypes.data
-        control[kernels.C_EXECUTIONS_LIMIT], control[kernels.C_VALUES_LIMIT] = EXECUTIONS_AT_ONCE, VALUES_AT_ONCE
-        control[kernels.C_EXECUTIONS_USED] = control[kernels.C_VALUES_USED] = 0
+        self._values = np.empty(VALUES_AT_ONCE + places.ROOM_VALUES, np.uint64)
+        control[places.C_EXECUTIONS_AT] = self._executions.ctypes.data
+        control[places.C_VALUES_AT] = self._values.ctypes.data
+        control[places.C_EXECUTIONS_LIMIT], control[places.C_VALUES_LIMIT] = EXECUTIONS_AT_ONCE, VALUES_AT_ONCE
+        control[places.C_EXECUTIONS_USED] = control[places.C_VALUES_USED] = 0
 
     def put_away(self) -> None:
         """Put the executions and values so far aside, and give the callbacks empty arrays."""
-        used = int(self._control[kernels.C_EXECUTIONS_USED])
+        used = int(self._control[places.C_EXECUTIONS_USED])
         self._executions_before += used
         if self._keep:
             self._execution_chunks.append(self._executions[:used])
-            self._value_chunks.append(self._values[: int(self._control[kernels.C_VALUES_USED])])
-        self._control[kernels.C_CURRENT] = kernels.NOWHERE
+            self._value_chunks.append(self._values[: int(self._control[places.C_VALUES_USED])])
+        self._control[places.C_CURRENT] = places.NOWHERE
         self._fresh_chunk()
 
     def _fresh_rows(self) -> None:
         control = self._control
-        self._rows = np.empty((ROWS_AT_ONCE + kernels.ROOM_ROWS, kernels.ROW_COLUMNS), np.int64)
-        self._reads = np.empty((READS_AT_ONCE + kernels.ROOM_READS, kernels.READ_COLUMNS), np.int64)
-        control[kernels.C_ROWS_AT], control[kernels.C_READS_AT] = self._rows.ctypes.data, self._reads.ctypes.data
-        control[kernels.C_ROWS_LIMIT], control[kernels.C_READS_LIMIT] = ROWS_AT_ONCE, READS_AT_ONCE
-        control[kernels.C_ROWS_USED] = control[kernels.C_READS_USED] = 0
+        self._rows = np.empty((ROWS_AT_ONCE + places.ROOM_ROWS, places.ROW_COLUMNS), np.int64)
+        self._reads = np.empty((READS_AT_ONCE + places.ROOM_READS, places.READ_COLUMNS), np.int64)
+        control[places.C_ROWS_AT], control[places.C_READS_AT] = self._rows.ctypes.data, self._reads.ctypes.data
+        control[places.C_ROWS_LIMIT], control[places.C_READS_LIMIT] = ROWS_AT_ONCE, READS_AT_ONCE
+        control[places.C_ROWS_USED] = control[places.C_READS_USED] = 0
 
     def put_rows_away(self) -> None:
         """Put the translations and walk reads so far aside, in the form and size of their records."""
         control = self._control
-        row_count, read_count = int(control[kernels.C_ROWS_USED]), int(control[kernels.C_READS_USED])
+        row_count, read_count = int(control[places.C_ROWS_USED]), int(control[places.C_READS_USED])
         if self._keep:
             self._row_chunks.append(_records(self._rows[:row_count], TRANSLATION, _ROW_FIELDS))
             self._read_chunks.append(_records(self._reads[:read_count], WALK_READ, _READ_FIELDS))
-        control[kernels.C_READS_BEFORE] += read_count
+        control[places.C_READS_BEFORE] += read_count
         self._fresh_rows()
 
     @property
     def rows_are_full(self) -> bool:
         """Whether translations or walk reads have passed their limit."""
         control = self._control
-        too_many_rows = control[kernels.C_ROWS_USED] > control[kernels.C_ROWS_LIMIT]
-        return bool(too_many_rows or control[kernels.C_READS_USED] > control[kernels.C_READS_LIMIT])
+        too_many_rows = control[places.C_ROWS_USED] > control[places.C_ROWS_LIMIT]
+        return bool(too_many_rows or control[places.C_READS_USED] > control[places.C_READS_LIMIT])
 
     def mark(self, kind: Mark, a: int) -> None:
         """Mark what happens between the last execution and the next."""
@@ -148,14 +148,14 @@ class Recording:
     def truncate(self, insns: int, executed: int) -> None:
         """Cut the last execution, of a block of `insns` instructions, to `executed` of them; none takes it back."""
         control = self._control
-        control[kernels.C_INSTRUCTIONS] -= insns - executed
-        control[kernels.C_PENDING] &= ~kernels.PENDING_REGIME  # only a block's last instruction can change it
+        control[places.C_INSTRUCTIONS] -= insns - executed
+        control[places.C_PENDING] &= ~places.PENDING_REGIME  # only a block's last instruction can change it
         if executed:
             self.mark(Mark.TRUNCATE, executed)
             return
-        control[kernels.C_EXECUTIONS_USED] -= 1
-        control[kernels.C_VALUES_USED] = control[kernels.C_CURRENT_VALUES]
-        control[kernels.C_CURRENT] = kernels.NOWHERE
+        control[places.C_EXECUTIONS_USED] -= 1
+        control[places.C_VALUES_USED] = control[places.C_CURRENT_VALUES]
+        control[places.C_CURRENT] = places.NOWHERE
 
     def trace(self, meta: Mapping[str, Any]) -> Trace:
         """Give up what was recorded as a Trace; nothing is left here."""
@@ -199,18 +199,18 @@ def joined(chunks: list[NDArray[Any]], dtype: np.dtype[Any]) -> NDArray[Any]:
 
 
 _ROW_FIELDS: Mapping[str, int] = {
-    "epoch": kernels.ROW_EPOCH,
-    "page": kernels.ROW_PAGE,
-    "pa": kernels.ROW_PA,
-    "memory_type": kernels.ROW_MEMORY_TYPE,
-    "fetch_type": kernels.ROW_FETCH_TYPE,
-    "shareability": kernels.ROW_SHAREABILITY,
-    "leaf_log2": kernels.ROW_LEAF_LOG2,
-    "leaf2_log2": kernels.ROW_LEAF2_LOG2,
-    "contiguous": kernels.ROW_CONTIGUOUS,
-    "is_global": kernels.ROW_GLOBAL,
-    "walk_count": kernels.ROW_WALK_COUNT,
-    "walk_first": kernels.ROW_WALK_FIRST,
+    "epoch": places.ROW_EPOCH,
+    "page": places.ROW_PAGE,
+    "pa": places.ROW_PA,
+    "memory_type": places.ROW_MEMORY_TYPE,
+    "fetch_type": places.ROW_FETCH_TYPE,
+    "shareability": places.ROW_SHAREABILITY,
+    "leaf_log2": places.ROW_LEAF_LOG2,
+    "leaf2_log2": places.ROW_LEAF2_LOG2,
+    "contiguous": places.ROW_CONTIGUOUS,
+    "is_global": places.ROW_GLOBAL,
+    "walk_count": places.ROW_WALK_COUNT,
+    "walk_first": places.ROW_WALK_FIRST,
 }
 _READ_FIELDS: Mapping[str, int] = {"pa": 0, "level": 1, "stage": 2}
 

@@ -284,7 +284,7 @@ WORDS = (
     "protected_walk",
     "unprivileged",
 )
-"""Order of `words`; `emu.kernels` names the same places."""
+"""Order of `words`; `emu.kernels.walk_words` names the same places."""
 
 
 def words(regime: Regime) -> NDArray[np.int64]:

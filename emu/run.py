@@ -7,12 +7,13 @@ from enum import StrEnum
 from unicorn import UC_ERR_EXCEPTION, UC_ERR_FETCH_UNMAPPED, UC_HOOK_INTR, UcError, unicorn_const
 
 from asm.decode import Insn, decode
-from emu import exceptions, kernels
+from emu import exceptions
 from emu.capture import Capture, Code, signed, unsigned
 from emu.cpu import Cpu
 from emu.diagnosis import HVC, INSTRUCTION_ABORT, SMC, SVC, access_abort, diagnose, fetch_abort, walk_access
 from emu.exceptions import EL3, Event, ExceptionClass, Taken, deliver
 from emu.host_translation import HostTranslation
+from emu.kernels import places
 from emu.memory import PhysicalMemory
 from emu.regime import Regime
 from emu.system_access import SystemAccess
@@ -124,7 +125,7 @@ class Run:
         while True:
             recording.stop_at(execution)
             ending = self._advance()
-            stopped = control[kernels.C_REASON] == kernels.REASON_PENDING and not self._interrupts
+            stopped = control[places.C_REASON] == places.REASON_PENDING and not self._interrupts
             if ending is not None or (stopped and recording.executions >= execution):
                 return ending
 
@@ -143,7 +144,7 @@ class Run:
     def _advance(self) -> Ending | None:
         """Let Unicorn run until something stops it, and deal with that."""
         control = self._control
-        control[kernels.C_REASON] = kernels.REASON_NONE
+        control[places.C_REASON] = places.REASON_NONE
         self._interrupts.clear()
         error = 0
         try:
@@ -154,15 +155,15 @@ class Run:
             return self._interrupted(self._interrupts[0])
         if error:
             return self._failed(error)
-        reason = int(control[kernels.C_REASON])
-        if reason == kernels.REASON_NONE:
+        reason = int(control[places.C_REASON])
+        if reason == places.REASON_NONE:
             return self._asleep()
         return self._reasons[reason](self)
 
     # -- What the callbacks stop for ----------------------------------------------------------------------------------
 
     def _pending(self) -> Ending | None:
-        returned = self._control[kernels.C_PENDING] & kernels.PENDING_REGIME and self._last_is_eret()
+        returned = self._control[places.C_PENDING] & places.PENDING_REGIME and self._last_is_eret()
         self._settle()
         return self._arrive() if returned else None
 
@@ -184,21 +185,21 @@ class Run:
     def _settle(self, cause: EpochCause | None = None) -> None:
         """Deal with PENDING_ bits, and begin a new epoch where there is one. `cause`: an exception was just taken."""
         control, capture = self._control, self._capture
-        pending = int(control[kernels.C_PENDING])
-        control[kernels.C_PENDING] = 0
-        if cause is not None or pending & ~(kernels.PENDING_FULL | kernels.PENDING_ROOM):
+        pending = int(control[places.C_PENDING])
+        control[places.C_PENDING] = 0
+        if cause is not None or pending & ~(places.PENDING_FULL | places.PENDING_ROOM):
             self._charge()
-        if pending & kernels.PENDING_FULL:
+        if pending & places.PENDING_FULL:
             capture.recording.put_away()
-        if pending & kernels.PENDING_ROOM:
+        if pending & places.PENDING_ROOM:
             capture.make_room()
-        if cause is None and pending & kernels.PENDING_REGIME:
+        if cause is None and pending & places.PENDING_REGIME:
             cause = EpochCause.ERET if self._last_is_eret() else EpochCause.SYSTEM_WRITE
         regime = self._cpu.regime() if cause is not None else capture.regime
         if cause is None or regime == capture.regime:
-            if pending & kernels.PENDING_TABLE:
+            if pending & places.PENDING_TABLE:
                 cause = EpochCause.TABLE_STORE
-            elif pending & kernels.PENDING_CODE:
+            elif pending & places.PENDING_CODE:
                 cause = EpochCause.CODE_STORE
             else:
                 return
@@ -215,11 +216,11 @@ class Run:
 
     def _charge(self) -> None:
         """Count what had to be done outside of Unicorn against the budget, so that this bounds the host's time too."""
-        self._control[kernels.C_BUDGET] -= STOP_COST
+        self._control[places.C_BUDGET] -= STOP_COST
 
     def _unknown(self) -> Ending | None:
         """Meet a block for the first time in this epoch."""
-        pc, size = unsigned(self._control[kernels.C_PC]), int(self._control[kernels.C_SIZE])
+        pc, size = unsigned(self._control[places.C_PC]), int(self._control[places.C_SIZE])
         if pc & 3:
             return self._take(
                 Event(ec=ExceptionClass.PC_ALIGNMENT, elr=pc, far=pc, reason=f"PC {pc:#x} is not a multiple of 4")
@@ -235,7 +236,7 @@ class Run:
             return Ending(outcome=Outcome.HANG, reason=f"the PE never leaves the branch to itself at {self._where(pc)}")
         marked = code.va in self._phases or _may_spin(code)
         changes = any(insn.flags & InsnFlag.CHANGES_REGIME or insn.cls is InsnClass.ERET for insn in code.insns)
-        after = kernels.PENDING_REGIME if changes else 0
+        after = places.PENDING_REGIME if changes else 0
         self._capture.install(code, marked=marked, after=after, stop_insn=stop_insn)
         return None
 
@@ -255,7 +256,7 @@ class Run:
 
     def _marked(self) -> Ending | None:
         """Stand before a block that begins a phase, or that may spin."""
-        pc = unsigned(self._control[kernels.C_PC])
+        pc = unsigned(self._control[places.C_PC])
         last = self._capture.current
         if pc in self._phases:
             if self._phases[pc] != self._phase:
@@ -263,7 +264,7 @@ class Run:
                 self._capture.recording.mark(Mark.PHASE, self._phase)
         elif last is not None and last.va == pc:
             return Ending(outcome=Outcome.HANG, reason=f"the PE never leaves the branch to itself at {self._where(pc)}")
-        self._control[kernels.C_PASS] = kernels.PASS_MARK
+        self._control[places.C_PASS] = places.PASS_MARK
         return None
 
     def _exhausted(self) -> Ending:
@@ -272,40 +273,40 @@ class Run:
     def _refuse(self) -> Ending | None:
         """Stand before a block one of whose accesses must not be let pass: run up to that instruction, then abort."""
         control = self._control
-        pc = unsigned(control[kernels.C_PC]) + 4 * int(control[kernels.C_INSN])
+        pc = unsigned(control[places.C_PC]) + 4 * int(control[places.C_INSN])
         event = self._refusal(pc)
-        if pc == unsigned(control[kernels.C_PC]):
+        if pc == unsigned(control[places.C_PC]):
             return self._take(event())
         self._refused = (pc, event)
         self._capture.hook_instructions([pc])
-        control[kernels.C_STOP_PC] = signed(pc)
-        control[kernels.C_PASS] = kernels.PASS_RAISE
+        control[places.C_STOP_PC] = signed(pc)
+        control[places.C_PASS] = places.PASS_RAISE
         return None
 
     def _refuse_late(self) -> Ending | None:
         """Do the same in mid-block; if a later instruction is meant, the rest from here is a block of its own."""
-        pc, code = unsigned(self._control[kernels.C_PC]), self._capture.begun
-        place, culprit = (pc - code.va) // 4, int(self._control[kernels.C_INSN])
+        pc, code = unsigned(self._control[places.C_PC]), self._capture.begun
+        place, culprit = (pc - code.va) // 4, int(self._control[places.C_INSN])
         event = self._refusal(pc)
         self._capture.truncate(place)
         return self._take(event()) if place == culprit else None
 
     def _refusal(self, pc: int) -> Callable[[], Event]:
         """Return what makes the abort at `pc`, once the PE stands there."""
-        kind, va = int(self._control[kernels.C_RAISE]), unsigned(self._control[kernels.C_VA])
+        kind, va = int(self._control[places.C_RAISE]), unsigned(self._control[places.C_VA])
         return lambda: self._refused_access(pc, kind, va)
 
     def _refused_access(self, pc: int, kind: int, va: int) -> Event:
         insn = self._insn_at(pc)
         write = walk_access(insn) is not WalkAccess.LOAD
-        if kind == kernels.RAISE_WALK:
+        if kind == places.RAISE_WALK:
             return access_abort(self._cpu, self._capture.regime, insn)
-        if kind == kernels.RAISE_SP_ALIGNMENT:
+        if kind == places.RAISE_SP_ALIGNMENT:
             reason = f"SP {self._cpu.sp:#x} is not aligned to 16 bytes ({insn.text})"
             return Event(ec=ExceptionClass.SP_ALIGNMENT, elr=pc, reason=reason)
         found = translate(self._cpu.memory, self._capture.regime, va)
         memory = found.memory_type.label if found.fault is None else "memory"
-        if kind == kernels.RAISE_EXCLUSIVE:
+        if kind == places.RAISE_EXCLUSIVE:
             sentence = f"unsupported exclusive or atomic access to {memory} at {va:#x} ({insn.text})"
             return exceptions.data_fault(exceptions.FSC_EXCLUSIVE, pc, va, write=write, sentence=sentence)
         sentence = f"alignment fault: {insn.text} to {memory} at {va:#x}"
@@ -313,9 +314,9 @@ class Run:
 
     def _at_pc(self) -> Ending | None:
         """Stand before an instruction that was to be stopped at."""
-        pc, code = unsigned(self._control[kernels.C_PC]), self._capture.begun
+        pc, code = unsigned(self._control[places.C_PC]), self._capture.begun
         place = (pc - code.va) // 4
-        self._control[kernels.C_STOP_PC] = kernels.NOWHERE
+        self._control[places.C_STOP_PC] = places.NOWHERE
         refused, self._refused = self._refused, None
         if code.pa + 4 * place == self._stop_pa:
             self._capture.truncate(place)
@@ -329,19 +330,19 @@ class Run:
             return self._take(exceptions.undefined(pc, insn.word, f"{insn.text} at EL{self._cpu.el}"))
         self._capture.truncate(place + 1)
         if insn.flags & InsnFlag.CHANGES_REGIME:
-            self._control[kernels.C_PENDING] |= kernels.PENDING_REGIME
+            self._control[places.C_PENDING] |= places.PENDING_REGIME
         self._cpu.pc = pc + 4
         self._charge()
         return None
 
     _reasons: Mapping[int, Callable[["Run"], Ending | None]] = {
-        kernels.REASON_PENDING: _pending,
-        kernels.REASON_UNKNOWN: _unknown,
-        kernels.REASON_MARKED: _marked,
-        kernels.REASON_BUDGET: _exhausted,
-        kernels.REASON_RAISE: _refuse,
-        kernels.REASON_RAISE_LATE: _refuse_late,
-        kernels.REASON_AT_PC: _at_pc,
+        places.REASON_PENDING: _pending,
+        places.REASON_UNKNOWN: _unknown,
+        places.REASON_MARKED: _marked,
+        places.REASON_BUDGET: _exhausted,
+        places.REASON_RAISE: _refuse,
+        places.REASON_RAISE_LATE: _refuse_late,
+        places.REASON_AT_PC: _at_pc,
     }
 
     # -- Exceptions ---------------------------------------------------------------------------------------------------
@@ -372,7 +373,7 @@ class Run:
         Unicorn fetches before the block callback can see that the last block changed the regime: it may be that the new
         one, or the one before, is not for its own MMU to serve.
         """
-        changed = self._control[kernels.C_PENDING] & kernels.PENDING_REGIME
+        changed = self._control[places.C_PENDING] & places.PENDING_REGIME
         returned = changed and self._last_is_eret()
         self._settle()
         event = fetch_abort(self._cpu.memory, self._capture.regime, self._cpu.pc)
@@ -397,8 +398,8 @@ class Run:
     def _take(self, event: Event) -> Ending | None:
         """Deliver an exception; an ending if nothing can come of it."""
         control = self._control
-        control[kernels.C_STOP_PC] = kernels.NOWHERE
-        control[kernels.C_PASS] = kernels.PASS_NOTHING
+        control[places.C_STOP_PC] = places.NOWHERE
+        control[places.C_PASS] = places.PASS_NOTHING
         self._refused = None
         taken = deliver(self._cpu, event)
         self._capture.recording.exception(taken.to_record())
@@ -408,7 +409,7 @@ class Run:
             return Ending(outcome=Outcome.FAULT, reason=f"smc at {self._where(event.elr)}: there is no firmware at EL3")
         self._settle(EpochCause.EXCEPTION)
         ending = self._recurs(taken) or self._unhandled(taken)
-        if ending is None and control[kernels.C_INSTRUCTIONS] > control[kernels.C_BUDGET]:
+        if ending is None and control[places.C_INSTRUCTIONS] > control[places.C_BUDGET]:
             return self._exhausted()
         return ending
 
@@ -427,7 +428,7 @@ class Run:
     def _recurs(self, taken: Taken) -> Ending | None:
         """Whether this exception has come before and nothing was done in between, or ever will be."""
         event = taken.event
-        progress = (self._capture.recording.executions, int(self._control[kernels.C_INSTRUCTIONS]))
+        progress = (self._capture.recording.executions, int(self._control[places.C_INSTRUCTIONS]))
         if progress != self._progress:
             self._seen.clear()
             self._progress = progress

@@ -1,4 +1,4 @@
-"""The page-table walker for Python: what `emu.kernels.walk` finds, by name."""
+"""The page-table walker for Python: what `emu.kernels.walk.walk` finds, by name."""
 
 from dataclasses import dataclass
 from enum import IntEnum
@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from emu import kernels
+from emu.kernels import walk_words
+from emu.kernels.walk import walk
 from emu.memory import PhysicalMemory
 from emu.regime import Regime, words
 from traces.schema import MemoryType, Shareability
@@ -15,23 +16,23 @@ from traces.schema import MemoryType, Shareability
 class WalkAccess(IntEnum):
     """What is done to the address; decides the permission that it needs."""
 
-    LOAD = kernels.LOAD
-    STORE = kernels.STORE
-    FETCH = kernels.FETCH
-    MAINTAIN = kernels.MAINTAIN
+    LOAD = walk_words.LOAD
+    STORE = walk_words.STORE
+    FETCH = walk_words.FETCH
+    MAINTAIN = walk_words.MAINTAIN
     """DC or IC by VA that only needs a translation, at EL1 and above."""
-    MAINTAIN_WRITE = kernels.MAINTAIN_WRITE
+    MAINTAIN_WRITE = walk_words.MAINTAIN_WRITE
     """DC IVAC."""
 
 
 class FaultKind(IntEnum):
     """Why a walk ends without an address."""
 
-    TRANSLATION = kernels.FAULT_TRANSLATION
-    ACCESS_FLAG = kernels.FAULT_ACCESS_FLAG
-    PERMISSION = kernels.FAULT_PERMISSION
-    ADDRESS_SIZE = kernels.FAULT_ADDRESS_SIZE
-    EXTERNAL = kernels.FAULT_EXTERNAL
+    TRANSLATION = walk_words.FAULT_TRANSLATION
+    ACCESS_FLAG = walk_words.FAULT_ACCESS_FLAG
+    PERMISSION = walk_words.FAULT_PERMISSION
+    ADDRESS_SIZE = walk_words.FAULT_ADDRESS_SIZE
+    EXTERNAL = walk_words.FAULT_EXTERNAL
 
 
 _FSC_BASE = {
@@ -98,43 +99,43 @@ def translate(
 
     `privileged=False` is an access from EL0, or by LDTR and STTR.
     """
-    result = np.zeros(kernels.RESULT_WORDS, np.int64)
+    result = np.zeros(walk_words.RESULT_WORDS, np.int64)
     signed_va = np.int64((va + (1 << 63)) % (1 << 64) - (1 << 63))
-    flags = 0 if privileged else kernels.UNPRIVILEGED
-    kernels.walk(words(regime), memory.region_table, signed_va, int(access) | flags, result)
+    flags = 0 if privileged else walk_words.UNPRIVILEGED
+    walk(words(regime), memory.region_table, signed_va, int(access) | flags, result)
     found = [int(word) for word in result]
     return Translation(
         va=va,
         fault=_fault(found),
-        pa=found[kernels.R_PA],
-        ipa=found[kernels.R_IPA],
-        level=found[kernels.R_LEVEL],
-        leaf_log2=found[kernels.R_LEAF_LOG2],
-        leaf2_log2=found[kernels.R_LEAF2_LOG2],
-        memory_type=MemoryType(found[kernels.R_MEMORY_TYPE]),
-        fetch_type=MemoryType(found[kernels.R_FETCH_TYPE]),
+        pa=found[walk_words.R_PA],
+        ipa=found[walk_words.R_IPA],
+        level=found[walk_words.R_LEVEL],
+        leaf_log2=found[walk_words.R_LEAF_LOG2],
+        leaf2_log2=found[walk_words.R_LEAF2_LOG2],
+        memory_type=MemoryType(found[walk_words.R_MEMORY_TYPE]),
+        fetch_type=MemoryType(found[walk_words.R_FETCH_TYPE]),
         # 1 is reserved; it acts as Non-shareable here.
-        shareability=Shareability(0 if found[kernels.R_SHAREABILITY] == 1 else found[kernels.R_SHAREABILITY]),
-        contiguous=bool(found[kernels.R_CONTIGUOUS]),
-        is_global=bool(found[kernels.R_GLOBAL]),
+        shareability=Shareability(0 if found[walk_words.R_SHAREABILITY] == 1 else found[walk_words.R_SHAREABILITY]),
+        contiguous=bool(found[walk_words.R_CONTIGUOUS]),
+        is_global=bool(found[walk_words.R_GLOBAL]),
         reads=_reads(found),
     )
 
 
 def _fault(found: list[int]) -> WalkFault | None:
-    """Read the fault out of the words of `kernels.walk`."""
-    if not found[kernels.R_FAULT]:
+    """Read the fault out of the words of `walk`."""
+    if not found[walk_words.R_FAULT]:
         return None
     return WalkFault(
-        kind=FaultKind(found[kernels.R_FAULT]),
-        level=found[kernels.R_LEVEL],
-        stage=found[kernels.R_STAGE],
-        on_walk=bool(found[kernels.R_ON_WALK]),
-        ipa=found[kernels.R_IPA] if found[kernels.R_STAGE] == 2 else 0,
+        kind=FaultKind(found[walk_words.R_FAULT]),
+        level=found[walk_words.R_LEVEL],
+        stage=found[walk_words.R_STAGE],
+        on_walk=bool(found[walk_words.R_ON_WALK]),
+        ipa=found[walk_words.R_IPA] if found[walk_words.R_STAGE] == 2 else 0,
     )
 
 
 def _reads(found: list[int]) -> tuple[DescriptorRead, ...]:
-    """Read the descriptor reads out of the words of `kernels.walk`."""
-    places = range(kernels.R_READ, kernels.R_READ + 3 * found[kernels.R_READS], 3)
+    """Read the descriptor reads out of the words of `walk`."""
+    places = range(walk_words.R_READ, walk_words.R_READ + 3 * found[walk_words.R_READS], 3)
     return tuple(DescriptorRead(*found[place : place + 3]) for place in places)

@@ -97,13 +97,13 @@ def _xn() -> tuple[bool, str]:
 def _jit() -> tuple[bool, str]:
     """Replay, and look where Numba keeps its code: without such a place it compiles anew in every process."""
     import caches
-    from caches import kernels
+    from caches.kernels.tape import replay
     from traces.schema import LEAVES
 
     trace = _trace("v4.19-nvhe")
     outcome = caches.replay(trace, caches.core("stingray"))
     total = sum(outcome.cycle_stack.values())
-    where = getattr(getattr(kernels.replay, "_cache", None), "cache_path", None)
+    where = getattr(getattr(replay, "_cache", None), "cache_path", None)
     placed = where is None or Path(where).is_dir()
     return total == outcome.cycles > 0 and len(outcome.cycle_stack) == len(LEAVES) and placed, (
         f"{outcome.instructions} instructions in {outcome.cycles} cycles; compiled code is kept in {where}"

@@ -9,8 +9,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from importlib.util import find_spec
 from pathlib import Path
+
+from caches.compiled_from import SOURCES
 
 PATIENCE_SECONDS = 300.0
 """How long to wait for the second process once there is nothing else to do."""
@@ -49,27 +50,22 @@ def compiled_meanwhile() -> Iterator[None]:
 
 def compiled() -> bool:
     """Whether Numba's cache has the timing model as it is now; a wrong answer costs a few seconds, no more."""
-    spec = find_spec("caches.kernels")
-    if spec is None or spec.origin is None:
-        return True
-    source = Path(spec.origin)
     with suppress(OSError):
-        changed = source.stat().st_mtime
-        return any(index.stat().st_mtime >= changed for place in _places(source) for index in place.glob(_INDEX))
+        return any(SOURCES.are_of(index) for place in _places() for index in place.glob(_INDEX))
     return False
 
 
-_INDEX = "kernels.replay-*.nbi"
+_INDEX = "tape.replay-*.nbi"
 
 
-def _places(source: Path) -> Iterator[Path]:
+def _places() -> Iterator[Path]:
     """Yield the directories in which Numba keeps what it compiles."""
     chosen = os.environ.get("NUMBA_CACHE_DIR")
     if chosen:
         yield from Path(chosen).glob("*")
         return
-    yield source.parent / "__pycache__"
-    yield from (Path.home() / ".cache" / "numba").glob("*")
+    yield SOURCES.package / "__pycache__"
+    yield from Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "numba").glob("*")
 
 
 def compile_replay(parent: int) -> None:

@@ -137,7 +137,7 @@ def test_mechanisms_are_in_the_six_groups_and_have_switches():
 
 def test_the_arrays_of_the_kernels_are_large_enough_for_any_configuration():
     """The machine's tables have fixed sizes; the rules of the configuration keep within them."""
-    from caches import kernels, state
+    from caches import state
     from caches.config import (
         CacheLevel,
         Device,
@@ -150,6 +150,7 @@ def test_the_arrays_of_the_kernels_are_large_enough_for_any_configuration():
         Store,
         Walk,
     )
+    from caches.kernels import layout
 
     def most(part, name):
         return part.__dataclass_fields__[name].metadata["high"]
@@ -159,9 +160,9 @@ def test_the_arrays_of_the_kernels_are_large_enough_for_any_configuration():
     buffers += most(NonCacheable, "outstanding") + most(NonCacheable, "write_buffers")
     buffers += most(Device, "outstanding_reads") + most(Device, "outstanding_writes")
     buffers += most(MaintenanceCost, "dc_outstanding")
-    assert buffers <= kernels.NOBODY == shape["buffers"][0] - 1
+    assert buffers <= layout.NOBODY == shape["buffers"][0] - 1
     assert most(Dram, "channels") * most(Dram, "banks") <= shape["banks"][0]
-    assert kernels.CALENDAR_DRAM + most(Dram, "channels") <= shape["calendar"][0]
+    assert layout.CALENDAR_DRAM + most(Dram, "channels") <= shape["calendar"][0]
     assert most(Store, "buffer_entries") <= shape["entries"][0]
     assert most(Store, "stream_buffers") <= shape["merge"][0]
     assert most(NonCacheable, "outstanding") <= shape["nc_lines"][0]
@@ -170,14 +171,15 @@ def test_the_arrays_of_the_kernels_are_large_enough_for_any_configuration():
     assert 2 * most(Prefetch, "streams") <= shape["streams"][0]
     assert most(Pipeline, "rob_entries") <= shape["retired"][0] == shape["dispatched"][0]
     ports = ["alu_ports", "multi_ports", "load_ports", "store_ports", "vector_ports", "branch_ports"]
-    firsts = [kernels.CALENDAR_ALU, kernels.CALENDAR_MULTI, kernels.CALENDAR_LOAD, kernels.CALENDAR_STORE]
-    firsts += [kernels.CALENDAR_VECTOR, kernels.CALENDAR_BRANCH, kernels.CALENDAR_L2]
+    firsts = [layout.CALENDAR_ALU, layout.CALENDAR_MULTI, layout.CALENDAR_LOAD, layout.CALENDAR_STORE]
+    firsts += [layout.CALENDAR_VECTOR, layout.CALENDAR_BRANCH, layout.CALENDAR_L2]
     for port, first, following in zip(ports, firsts, firsts[1:], strict=False):
         assert first + most(Pipeline, port) <= following
 
 
 def test_the_kernels_constants_are_those_of_the_schema_and_of_state():
-    from caches import kernels, state, tape
+    from caches import state, tape
+    from caches.kernels import layout
     from traces.schema import LEAVES
 
     names = [
@@ -185,11 +187,11 @@ def test_the_kernels_constants_are_those_of_the_schema_and_of_state():
         "DRAM_BANDWIDTH", "STORE_BUFFER", "TLB_WALK", "MAINTENANCE", "BARRIER", "EXCEPTION",
     ]  # fmt: skip
     assert [name.lower().removeprefix("leaf_") for name in names] == list(LEAVES)
-    assert [getattr(kernels, name) for name in names] == list(range(len(LEAVES)))
+    assert [getattr(layout, name) for name in names] == list(range(len(LEAVES)))
     for row, name in enumerate(state.COUNTER_ROWS[4:], 4):
-        assert getattr(kernels, f"ROW_{name.upper()}") == row
-    assert [getattr(kernels, name.upper()) for name in state.LEVEL_NAMES] == [0, 1, 2, 3]
-    assert [getattr(kernels, name.upper()) for name in state.TLB_NAMES] == [0, 1, 2]
+        assert getattr(layout, f"ROW_{name.upper()}") == row
+    assert [getattr(layout, name.upper()) for name in state.LEVEL_NAMES] == [0, 1, 2, 3]
+    assert [getattr(layout, name.upper()) for name in state.TLB_NAMES] == [0, 1, 2]
     for group in ("ALU", "MULTI", "LOAD", "STORE", "VECTOR", "BRANCH"):
-        assert getattr(kernels, f"CALENDAR_{group}") == getattr(tape, f"PORT_{group}")
-    assert kernels.LIST_ROWS == state.LIST_ROWS
+        assert getattr(layout, f"CALENDAR_{group}") == getattr(tape, f"PORT_{group}")
+    assert layout.LIST_ROWS == state.LIST_ROWS

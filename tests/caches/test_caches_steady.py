@@ -9,7 +9,7 @@ import traces_synthetic as synthetic
 from traces_synthetic import DEVICE, NC, WB, Builder
 
 import caches
-from caches import kernels
+from caches.kernels import layout
 from caches.replaying import Replay
 from caches.steady import period, repeats_until
 from relocscope.case import override, shipped_case
@@ -179,4 +179,4 @@ def test_periods():
     assert repeats_until(np.append(repeated, [1, 2, 7, 3, 4]).astype(np.uint32), 3, 5) == len(repeated) + 2
     assert period(np.random.default_rng(1).integers(0, 4, 400).astype(np.uint32)) is None
     assert period(np.arange(12, dtype=np.uint32)) is None
-    assert kernels.CALENDAR_L2 == 22
+    assert layout.CALENDAR_L2 == 22

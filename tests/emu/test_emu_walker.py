@@ -2,7 +2,9 @@
 
 import pytest
 
-from emu import kernels, tables
+from emu import tables
+from emu.kernels import walk_words
+from emu.kernels.descriptors import is_invalid
 from emu.memory import PhysicalMemory
 from emu.regime import Regime
 from emu.tables import TableBuilder
@@ -110,7 +112,7 @@ def test_a_block_at_level_3_is_reserved(guest):
 
 @pytest.mark.parametrize(("granule_log2", "pa_bits", "first"), [(12, 44, 1), (14, 44, 2), (16, 44, 2), (16, 52, 1)])
 def test_the_first_level_with_blocks(granule_log2, pa_bits, first):
-    found = [not kernels.is_invalid(1, level, granule_log2, pa_bits) for level in range(3)]
+    found = [not is_invalid(1, level, granule_log2, pa_bits) for level in range(3)]
     assert found == [level >= first for level in range(3)]
 
 
@@ -246,7 +248,7 @@ def test_stage_1_tables_are_read_through_stage_2(nested):
     assert [(read.stage, read.level) for read in found.reads] == [
         entry for level in range(4) for entry in ((2, 1), (2, 2), (2, 3), (1, level))
     ] + [(2, 1), (2, 2), (2, 3)]
-    assert len(found.reads) <= kernels.MOST_READS
+    assert len(found.reads) <= walk_words.MOST_READS
     assert (found.leaf_log2, found.leaf2_log2) == (12, 12)
 
 

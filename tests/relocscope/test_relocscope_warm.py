@@ -1,5 +1,6 @@
 """The first run after an install: a second process compiles the timing model, and nothing depends on it."""
 
+import pickle
 import subprocess
 import sys
 import time
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from caches.compiled_from import SOURCES
 from relocscope import warm
 
 
@@ -20,9 +22,18 @@ def test_nothing_is_started_where_the_model_is_compiled(monkeypatch):
 def test_an_empty_cache_is_cold(monkeypatch, tmp_path):
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     assert not warm.compiled()
-    index = tmp_path / "caches_0" / "kernels.replay-1.py311.nbi"
+    index = tmp_path / "kernels_0" / "tape.replay-stamped.py311.nbi"
     index.parent.mkdir()
-    index.touch()
+    index.write_bytes(pickle.dumps("0.0") + pickle.dumps(("0" * 64, {})))
+    assert not warm.compiled()
+    index.write_bytes(pickle.dumps("0.0") + pickle.dumps((SOURCES.stamp, {})))
+    assert warm.compiled()
+
+
+def test_what_numba_keeps_of_the_model_is_found():
+    from caches.replaying import compile_ahead
+
+    compile_ahead()
     assert warm.compiled()
 
 

@@ -1,0 +1,53 @@
+"""Where things lie in the machine's tables: levels, TLBs, calendars, flags, columns, counters, leaves.
+
+Here rather than in `caches.state`: compiled code takes them as plain numbers.
+"""
+
+MISS = -1
+
+# Bits of `demand` in read_l2: counted as a demand access; of a fetch or a table walk, which an exclusive L2 keeps.
+COUNTED, KEPT = 1, 2
+
+# Levels, in the order of state.LEVEL_NAMES.
+L1D, L2, L3, L1I = 0, 1, 2, 3
+# TLBs, in the order of state.TLB_NAMES.
+ITLB, DTLB, L2TLB = 0, 1, 2
+
+# Calendars: one port group after another, then the levels, then the DRAM channels.
+SLOTS_MASK = 4095
+CALENDAR_ALU, CALENDAR_MULTI, CALENDAR_LOAD, CALENDAR_STORE, CALENDAR_VECTOR, CALENDAR_BRANCH = 0, 6, 8, 12, 16, 20
+CALENDAR_L2, CALENDAR_L3, CALENDAR_DRAM = 22, 23, 24
+
+# What is remembered of a line: bits of State.info. The leaf it came from is in bits 8..15, its queueing from 16 on.
+DIRTY = 1
+PREFETCHED = 2
+OLD = 4  # dirty since before the run
+STALE = 8  # memory was written past it
+FLAGS = 15
+
+# Columns of State.buffers (an interval reservation each).
+BEGIN, END, PREVIOUS_END = 0, 1, 2
+
+# Columns of State.tlb.
+TAG, SHIFT, REGIME, ASID, TLB_AGE, TLB_READY = 0, 1, 2, 3, 4, 5
+
+# Columns of State.streams.
+LAST, STRIDE, CONFIDENCE, AHEAD_L1, AHEAD_L2, STREAM_AGE = 0, 1, 2, 3, 4, 5
+
+# Rows and columns of State.counters (state.COUNTER_ROWS names the rows).
+ROW_FETCH, ROW_BRANCH, ROW_ITLB, ROW_DTLB, ROW_L2TLB, ROW_WALK = 4, 5, 6, 7, 8, 9
+ROW_DRAM, ROW_DEVICE, ROW_NC, ROW_STORE, ROW_MAINTENANCE = 10, 11, 12, 13, 14
+ACCESSES, HITS, MISSES, EVICTIONS, WRITE_BACKS, PREFETCHES, PREFETCH_HITS, PREFETCH_UNUSED = 0, 1, 2, 3, 4, 5, 6, 7
+
+# traces.schema.LEAVES by position (tests/caches compares).
+BASE, BRANCH, FETCH, DEVICE_LOAD, DEVICE_STORE, LEAF_L1D, LEAF_L2, LEAF_L3 = 0, 1, 2, 3, 4, 5, 6, 7
+DRAM_LATENCY, DRAM_BANDWIDTH, STORE_BUFFER, TLB_WALK, MAINTENANCE, BARRIER, EXCEPTION = 8, 9, 10, 11, 12, 13, 14
+
+FAILURE_NO_TRANSLATION = 1
+# Rows of the lists of stale and lost lines at which a replay stops to have them emptied; one execution adds fewer
+# than 8192.
+LIST_ROWS = 65536
+LIST_FULL = LIST_ROWS - 8192
+
+# The row of State.buffers that is nobody's.
+NOBODY = 1535
