@@ -12,8 +12,10 @@ from traces.schema import (
     EPOCH,
     EXCEPTION,
     INSN,
+    MAPPING,
     MARK,
     RANGE,
+    TABLE_PAGE,
     TRANSLATION,
     WALK_READ,
     Access,
@@ -47,6 +49,8 @@ class Recording:
         self._epochs: list[tuple[np.void, int]] = []
         self._marks: list[tuple[int, int, int]] = []
         self._exceptions: list[np.void] = []
+        self._mappings: list[NDArray[Any]] = []
+        self._table_pages: list[NDArray[Any]] = []
         self._executions_before = 0
         self._execution_chunks: list[NDArray[np.uint32]] = []
         self._value_chunks: list[NDArray[np.uint64]] = []
@@ -131,6 +135,12 @@ class Recording:
         self._epochs.append((row, int(cause)))
         return len(self._epochs) - 1
 
+    def address_space(self, mappings: NDArray[Any], table_pages: NDArray[Any]) -> None:
+        """Note what the tables of the epoch begun last map, and where they lie; both are changed to say so."""
+        mappings["epoch"] = table_pages["epoch"] = len(self._epochs) - 1
+        self._mappings.append(mappings)
+        self._table_pages.append(table_pages)
+
     def block(self, va: int, pa: int, rows: NDArray[Any], values: int) -> int:
         """Append a block with its instructions; return its row."""
         accesses = int(np.isin(rows["access"], _MOVES_DATA).sum())
@@ -182,6 +192,8 @@ class Recording:
             marks=marks,
             ranges=np.zeros(0, RANGE),
             meta=dict(meta),
+            mappings=np.concatenate([np.zeros(0, MAPPING), *self._mappings]),
+            table_pages=np.concatenate([np.zeros(0, TABLE_PAGE), *self._table_pages]),
         )
 
 

@@ -112,6 +112,11 @@ class Regime:
         return bool(second or (self.stage1 and self._tcr("HA")))
 
     @property
+    def hardware_dirty(self) -> bool:
+        """Whether stage 1 leaves with DBM are writable whatever AP[2] says: TCR.HA and HD."""
+        return bool(self._tcr("HA") and self._tcr("HD"))
+
+    @property
     def dcache(self) -> bool:
         """SCTLR.C of the regime."""
         return self._sctlr("C")
@@ -303,7 +308,7 @@ def words(regime: Regime) -> NDArray[np.int64]:
         "mair": regime.mair,
         "pa_bits": regime.pa_bits,
         "hardware_af": regime._tcr("HA"),
-        "hardware_dirty": regime._tcr("HA") and regime._tcr("HD"),
+        "hardware_dirty": regime.hardware_dirty,
         "lva": regime.lva,
         "unprivileged": regime.el == 0,
     }

@@ -8,6 +8,7 @@ from unicorn import UC_ERR_EXCEPTION, UC_ERR_FETCH_UNMAPPED, UC_HOOK_INTR, UcErr
 
 from asm.decode import Insn, decode
 from emu import exceptions
+from emu.address_space import AddressSpaces
 from emu.capture import Capture, Code, signed, unsigned
 from emu.cpu import Cpu
 from emu.diagnosis import HVC, INSTRUCTION_ABORT, SMC, SVC, access_abort, diagnose, fetch_abort, walk_access
@@ -86,6 +87,7 @@ class Run:
         self._stop_pa, self._phases = stop_pa, phases
         self._symbols = sorted((va, name) for name, va in symbols.items())
         self._control = capture.control
+        self._spaces = AddressSpaces(cpu.memory)
         self._interrupts: list[int] = []
         self._refused: tuple[int, Callable[[], Event]] | None = None
         self._seen: set[tuple[int, ...]] = set()
@@ -213,6 +215,9 @@ class Run:
         """
         self._translation.serve(regime)
         self._capture.begin_epoch(regime, cause)
+        begun = self._spaces.begun(regime, cause)
+        if begun is not None:
+            self._capture.recording.address_space(*begun)
 
     def _charge(self) -> None:
         """Count what had to be done outside of Unicorn against the budget, so that this bounds the host's time too."""

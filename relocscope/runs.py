@@ -206,7 +206,7 @@ def measure(
         caches={part: dict(counters[part]) for part in counters if part in _CACHES},
         tlbs={part: dict(counters[part]) for part in counters if part not in (*_CACHES, "dram")},
         dram=dict(counters.get("dram", {})),
-        hazards=tuple(hazards(trace, costs, site)),
+        hazards=tuple(hazards(trace, site, costs)),
         calibrated=costs.calibrated,
         trace=trace,
         costs=costs,

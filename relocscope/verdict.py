@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from emu.fields import fields
-from relocscope.hazards import xn_fault
+from relocscope.hazards.translation import xn_fault
 from relocscope.regimes import InForce, elsewhere, place, regime_name
 from relocscope.runs import Run
 from traces.fold import CopySite

@@ -14,9 +14,11 @@ from traces.schema import (
     EPOCH,
     EXCEPTION,
     INSN,
+    MAPPING,
     MARK,
     NO_REGISTER,
     RANGE,
+    TABLE_PAGE,
     TRANSLATION,
     WALK_READ,
     Access,
@@ -44,6 +46,8 @@ ARRAYS: dict[str, np.dtype[np.generic]] = {
     "exceptions": EXCEPTION,
     "marks": MARK,
     "ranges": RANGE,
+    "mappings": MAPPING,
+    "table_pages": TABLE_PAGE,
 }
 """The arrays of a Trace and their record types, in the order in which they are checked and stored."""
 
@@ -160,6 +164,8 @@ def _references(trace: Trace) -> Iterator[str]:
     walk_end = table["walk_first"].astype(np.int64) + table["walk_count"]
     yield from _rows("translations", walk_end > reads, f"the walk must lie within the {reads} walk reads")
     yield from _in_enum("marks", marks["kind"], "kind", Mark)
+    for name in ("mappings", "table_pages"):
+        yield from _rows(name, getattr(trace, name)["epoch"] >= len(trace.epochs), "epoch must be a row of epochs")
     yield from _rows("marks", marks["at"] > len(trace.executions), "at must be an execution or the end of the run")
     yield from _rows("marks", np.r_[False, marks["at"][1:] < marks["at"][:-1]], "marks must be ordered by at")
     limits: list[tuple[Mark, int, str]] = [
@@ -189,6 +195,7 @@ def _meanings(trace: Trace) -> Iterator[str]:
         _translations,
         _exceptions,
         _ranges,
+        _mappings,
     )
     for part in parts:
         yield from part(trace)
@@ -297,6 +304,24 @@ def _ranges(trace: Trace) -> Iterator[str]:
     yield from _in_enum("ranges", ranges["role"], "role", Role)
     yield from _rows("ranges", ranges["size"] == 0, "size must be positive")
     yield from _rows("ranges", ranges["pa"] + ranges["size"] - np.uint64(1) < ranges["pa"], "must not wrap around")
+
+
+def _mappings(trace: Trace) -> Iterator[str]:
+    mappings, one = trace.mappings, np.uint64(1)
+    for name, field in (("mappings", "va"), ("mappings", "pa"), ("table_pages", "pa")):
+        table = getattr(trace, name)
+        yield from _rows(name, table["size"] == 0, "size must be positive")
+        yield from _rows(name, table[field] + table["size"] - one < table[field], f"{field} must not wrap around")
+        yield from _rows(name, table["ttbr"] > 1, "ttbr must be 0 or 1")
+    leaf = np.clip(mappings["leaf_log2"], 0, 63).astype(np.uint64)
+    wrong = (mappings["leaf_log2"] < 12) | (mappings["leaf_log2"] > 48)
+    yield from _rows("mappings", wrong, "leaf_log2 must be 12..48")
+    yield from _rows("mappings", mappings["size"] & ((one << leaf) - one) != 0, "size must be whole leaves")
+    for field in ("writable", "executable", "is_global"):
+        yield from _rows("mappings", mappings[field] > 1, f"{field} must be 0 or 1")
+    yield from _rows("mappings", mappings["attr_index"] > 7, "attr_index must be 0..7")
+    yield from _in_enum("mappings", mappings["memory_type"], "memory_type", MemoryType)
+    yield from _in_enum("mappings", mappings["shareability"], "shareability", Shareability)
 
 
 def _addresses(trace: Trace) -> Iterator[str]:

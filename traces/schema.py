@@ -319,6 +319,31 @@ WALK_READ = np.dtype(
     ]
 )
 
+MAPPING = np.dtype(
+    [
+        ("epoch", "<u4"),
+        ("attr_index", "u1"),  # AttrIndx of the leaves
+        ("memory_type", "u1"),  # MemoryType that MAIR gives it, before SCTLR.C and stage 2
+        ("shareability", "u1"),
+        ("leaf_log2", "u1"),  # bytes that each leaf maps, as a power of two
+        ("writable", "u1"),  # at the regime's own level
+        ("executable", "u1"),  # the same
+        ("is_global", "u1"),
+        ("ttbr", "u1"),  # 0 or 1: whose table
+        ("va", "<u8"),
+        ("pa", "<u8"),
+        ("size", "<u8"),
+    ]
+)
+"""A run of leaves, one behind the other in VA and PA and alike in all else, of the stage 1 tables of an epoch.
+
+What software *could* reach, touched or not: what a PE may walk to and fetch on its own account. Rows belong to the
+first epoch that has these tables (TTBRs, TCR, MAIR) in force, and to any later one whose stores changed them.
+"""
+
+TABLE_PAGE = np.dtype([("epoch", "<u4"), ("ttbr", "u1"), ("reserved", "u1", (3,)), ("pa", "<u8"), ("size", "<u8")])
+"""A run of memory that holds the tables of the same epochs: all that a walk may read descriptors from."""
+
 
 class Mark(IntEnum):
     """What happened between two block executions."""

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from traces.schema import MAPPING, TABLE_PAGE
+
 Records = NDArray[Any]
 """A structured array of one of the record types of `traces.schema`."""
 
@@ -43,3 +45,7 @@ class Trace:
     """RANGE[n]: what lies where in physical memory."""
     meta: Mapping[str, Any] = field(default_factory=dict)
     """JSON-able facts of the run: routine, boot, outcome, entry, image_ok, symbols, ... (docs/trace.md)."""
+    mappings: Records = field(default_factory=lambda: np.zeros(0, MAPPING))
+    """MAPPING[n]: what the tables in force map, by epoch, TTBR and VA."""
+    table_pages: Records = field(default_factory=lambda: np.zeros(0, TABLE_PAGE))
+    """TABLE_PAGE[n]: where those tables lie, by epoch, TTBR and PA."""
