@@ -20,6 +20,9 @@ from traces.trace import Records
 TABLES_MAX = 1 << 16
 """Tables read of one TTBR: 128 GiB in 4 KiB pages. A table that names itself has no end."""
 
+SPACES_MAX = 64
+"""Address spaces listed of one run: a relocation has a handful."""
+
 _AGAIN_MAX = 16
 """How often a run's stores to its tables make them be read again: a copy over live tables stores to every one."""
 
@@ -73,6 +76,8 @@ class AddressSpaces:
             if cause is not EpochCause.TABLE_STORE or self._again == _AGAIN_MAX:
                 return None
             self._again += 1
+        if len(self._seen) == SPACES_MAX:
+            return None
         self._seen.add(key)
         return address_space(self._memory, regime)
 

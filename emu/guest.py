@@ -124,7 +124,8 @@ class Guest:
             capture=capture,
         )
         entry = _entry(machine) if result.outcome == "completed" else None
-        image_ok = not len(self._content.wrong_pages(self.memory, self.image_pages))
+        present = all(self.memory.contains(span.pa, span.size) for span in self.scenario.destinations)
+        image_ok = present and not len(self._content.wrong_pages(self.memory, self.image_pages))
         trace = replace(result.trace, ranges=self.ranges)
         copy = copy_site(trace) if capture else None
         return FunctionalRun(

@@ -68,8 +68,9 @@ def _soft_restart(memory: PhysicalMemory, scenario: Scenario, kernel: OldKernel,
             arguments = (_argument_page(memory, scenario, kernel, kimage, code), 0, 0)
         else:
             arguments = (kimage.head, scenario.entry_pa, scenario.dtb_pa)
-        if scenario.tables is TableStyle.RFC_V1 and not scenario.kdump:
-            # RFC v1 writes TTBR0 itself and leaves T0SZ as it is: the kernel's own VA size.
+        if scenario.tables is TableStyle.RFC_V1:
+            # RFC v1 writes TTBR0 itself and leaves T0SZ as it is: the kernel's own VA size. It makes no difference for
+            # a crash kernel (J10).
             tables = kernel.build_tables("kexec", scenario.va_bits)
             map_rfc_v1(tables, scenario.memory_map, scenario.destinations)
             idmap, tcr = tables.ttbr, kernel.tcr(scenario)

@@ -73,6 +73,8 @@ class Scenario:
     segments: tuple[Segment, ...]
     start: int | None = None
     """The new kernel's first instruction; None: the first byte of the first segment."""
+    segments_anywhere: bool = False
+    """Let segments lie where there is no usable RAM, as the kernel does; what that leads to is for the run to show."""
     sources: str = "scatter"
     self_copies: int = 4
     """At most so many pages are loaded where they belong: only what the old kernel could allocate can be."""
@@ -170,7 +172,8 @@ class Scenario:
             raise InputError("soft_restart: missing; with kdump these kernels go straight through it")
 
     def _check_machine(self) -> None:
-        check_segments("segments", self.segments, self.memory_map, self.granule_bytes)
+        anywhere = self.segments_anywhere
+        check_segments("segments", self.segments, self.memory_map, self.granule_bytes, anywhere=anywhere)
         if not any(segment.pa <= self.entry_pa < segment.span.end for segment in self.segments):
             raise InputError(f"start: {self.entry_pa:#x} must lie in a segment")
         if self.entry_pa % 4:

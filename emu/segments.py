@@ -57,9 +57,17 @@ class KexecLoad:
 
 
 def check_segments(
-    where: str, segments: Sequence[Segment], memory_map: MemoryMap, page_bytes: int = PAGE_BYTES
+    where: str,
+    segments: Sequence[Segment],
+    memory_map: MemoryMap,
+    page_bytes: int = PAGE_BYTES,
+    *,
+    anywhere: bool = False,
 ) -> None:
-    """Refuse what the kernel's sanity_check_segment_list() would, and what lies outside RAM: the first rule broken."""
+    """Refuse what the kernel's sanity_check_segment_list() would, and what lies outside RAM: the first rule broken.
+
+    `anywhere`: outside RAM, too, which no kernel checks except for crash kernels.
+    """
     if not segments:
         raise InputError(f"{where}: no segment; kexec needs at least one")
     if len(segments) > SEGMENTS_MAX:
@@ -69,7 +77,7 @@ def check_segments(
         checked_span(name, segment.pa, segment.memsz, align=page_bytes)
         if not 0 <= segment.size <= segment.memsz:
             raise InputError(f"{name}: size {segment.size:#x} must lie between 0 and memsz {segment.memsz:#x}")
-        if not memory_map.is_ram(segment.span):
+        if not anywhere and not memory_map.is_ram(segment.span):
             raise InputError(f"{name}: {segment.span} must lie in RAM that is not nomap or no-access")
     refuse_overlap(where, [(segment.name, segment.span) for segment in segments])
 

@@ -51,7 +51,14 @@ def emulate(case: Case) -> "Trace":
         return prepare(scenario(case)).run().trace
 
 
-def scenario(case: Case) -> Any:
+def emulate_untimed(case: Case) -> "Trace":
+    """Do the same for whom no timing follows. Segments may lie outside RAM: what comes of it is a result, too."""
+    from emu.scenario import prepare
+
+    return prepare(scenario(case, segments_anywhere=True)).run().trace
+
+
+def scenario(case: Case, *, segments_anywhere: bool = False) -> Any:
     """Make the emulator's Scenario of a case."""
     from emu.layout import default_layout
     from emu.memory_map import memory_map_from_file
@@ -83,6 +90,7 @@ def scenario(case: Case) -> Any:
         memory_map=memory_map,
         segments=segments,
         start=start,
+        segments_anywhere=segments_anywhere,
         sources=case.sources,
         self_copies=min(4, pages) if case.self_copies is None else case.self_copies,
         seed=case.seed,

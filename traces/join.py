@@ -33,6 +33,8 @@ def joined(before: Trace, execution: int, insns: int, after: Trace) -> Trace:
         marks=np.concatenate([head.marks, _marks(head, after.marks, stop)]),
         ranges=after.ranges,
         meta=after.meta,
+        mappings=np.concatenate([head.mappings, _of_later_epochs(head, after.mappings)]),
+        table_pages=np.concatenate([head.table_pages, _of_later_epochs(head, after.table_pages)]),
     )
 
 
@@ -78,9 +80,14 @@ def _continued(head: Trace, epochs: Records) -> Records:
     return epochs
 
 
+def _of_later_epochs(head: Trace, rows: Records) -> Records:
+    rows = rows.copy()
+    rows["epoch"] += len(head.epochs)
+    return rows
+
+
 def _shifted(head: Trace, translations: Records) -> Records:
-    translations = translations.copy()
-    translations["epoch"] += len(head.epochs)
+    translations = _of_later_epochs(head, translations)
     translations["walk_first"] += len(head.walk_reads)
     return translations
 

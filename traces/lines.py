@@ -244,7 +244,7 @@ def stored_pages(trace: Trace, bounds: Sequence[int]) -> list[NDArray[np.uint64]
 
 
 def _grouped(trace: Trace, maintenance: Collection[Maintenance]) -> Trace:
-    """Keep as accesses only this maintenance, and of the stores of one block through one base the first of each 64 bytes.
+    """Keep this maintenance, and of the stores of one block through one base the first of each 64 bytes.
 
     The kept store takes the size of those that it stands for: a sixteenth of the unfolding.
     """

@@ -35,7 +35,7 @@ def _kimage(subject: Subject) -> Iterator[Finding]:
     for table in _within(subject, shared):
         loads = table[np.isin(table["access"], (Access.LOAD, Access.LOAD_STORE))]
         at = _stored_at(stored, loads["pa"])
-        late = np.flatnonzero(loads["execution"].astype(np.int64) > at)
+        late = np.flatnonzero(_order(subject, loads) > at)
         if len(late):
             row = loads[late[0]]
             insn = subject.trace.insns[int(row["insn"])]
@@ -43,7 +43,7 @@ def _kimage(subject: Subject) -> Iterator[Finding]:
                 id="kimage-overwritten",
                 where=place(subject.trace, int(insn["va"])),
                 evidence=f"reads pa {int(row['pa']):#x}, in {shared[0]} of a destination, at execution "
-                f"{int(row['execution'])}; stored to at {int(at[late[0]])}",
+                f"{int(row['execution'])}; stored to at {int(at[late[0]]) >> _ORDER_BITS}",
             )
             return
 
@@ -62,7 +62,7 @@ def _code(subject: Subject, site: CopySite) -> Iterator[Finding]:
         block = trace.blocks[row]
         executed = np.flatnonzero(trace.executions[: subject.relocation_end] == row)
         words = block["pa"] + np.uint64(4) * np.arange(int(block["count"]), dtype=np.uint64)
-        at = _stored_at(stored, words)
+        at = _stored_at(stored, words) >> _ORDER_BITS
         if executed[-1] > at.min():
             yield Finding(
                 id="code-overwritten",
@@ -101,18 +101,31 @@ def _within(subject: Subject, spans: tuple[Span, ...]) -> Iterator[Records]:
             yield found
 
 
+_ORDER_BITS = 16
+"""More than the bits of the longest block's instructions."""
+
+
+def _order(subject: Subject, table: Records) -> NDArray[np.int64]:
+    """Return numbers that are in program order: of the execution, then of the instruction in its block."""
+    trace = subject.trace
+    execution = table["execution"].astype(np.int64)
+    within = table["insn"].astype(np.int64) - trace.blocks["first"][trace.executions[execution]]
+    order: NDArray[np.int64] = (execution << _ORDER_BITS) + within
+    return order
+
+
 _Stored = tuple[NDArray[np.uint64], NDArray[np.int64]]
 
 
 def _first_stores(subject: Subject, spans: tuple[Span, ...]) -> _Stored:
-    """Return lines of some memory that were stored to, ascending, and the execution that did so first."""
+    """Return lines of some memory that were stored to, ascending, and when they were first (see _order)."""
     lines: list[NDArray[np.uint64]] = [np.zeros(0, np.uint64)]
     at: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
     widened = merge(Span(span.pa & ~63, -(-span.end // 64) * 64 - (span.pa & ~63)) for span in spans)
     for table in _within(subject, widened):
         stores = table[np.isin(table["access"], _STORES)]
         lines.append(stores["pa"] & _LINE)
-        at.append(stores["execution"].astype(np.int64))
+        at.append(_order(subject, stores))
     every, first = np.unique(np.concatenate(lines), return_index=True)
     return every, np.concatenate(at)[first]
 

@@ -55,8 +55,8 @@ _ALL = (
         id="idmap-out-of-reach",
         severity="error",
         title="an identity mapping lies beyond what TCR.T0SZ lets TTBR0 translate",
-        rule="a TTBR0 table maps a PA of 1 << (64-T0SZ) or more at that PA's low bits; or such an address, which is "
-        "RAM, faults in translation",
+        rule="a TTBR0 table maps a PA of 1 << (64-T0SZ) or more at that PA's low bits; or an address of RAM "
+        "beyond that, or beyond the kernel's own VA size (T1SZ), faults in translation",
         source="James Morse, 17 July 2019 (J7; AMD Seattle has no RAM below 1 << 39); commit dd006da21646f",
     ),
     Hazard(

@@ -74,18 +74,27 @@ def _idmap(subject: Subject) -> Iterator[Finding]:
                 f"{register(trace, int(row['epoch']), 'TCR')} reaches up to {reach - 1:#x}",
             )
             return
+    yield from _beyond_reach(subject)
+
+
+def _beyond_reach(subject: Subject) -> Iterator[Finding]:
+    """Look at an abort in RAM that TTBR0 has no bits for, or its tables none: those are of the kernel's VA size."""
+    trace = subject.trace
     fault = trace.meta.get("fault")
-    if not fault or int(fault.get("ec", 0)) not in _ABORTS:
+    if not fault or int(fault.get("ec", 0)) not in _ABORTS or int(fault["iss"]) >> 2 & 0xF != _TRANSLATION_FAULT:
         return
-    far, status = int(fault.get("far", 0)), int(fault.get("iss", 0)) >> 2 & 0xF
-    for epoch in np.unique(trace.epochs["tcr"]) if status == _TRANSLATION_FAULT else ():
-        rows = np.flatnonzero((trace.epochs["tcr"] == epoch) & (trace.epochs["stage1"] == 1))
-        if len(rows) and far >= _reach(trace.epochs[rows[0]]) and _is(subject, far, Role.RAM):
+    far = int(fault.get("far", 0))
+    for epoch in np.flatnonzero(trace.epochs["stage1"] == 1).tolist() if _is(subject, far, Role.RAM) else ():
+        row = trace.epochs[epoch]
+        two_ranges = row["el"] < 2 or row["e2h"]
+        kernel_bits = 64 - (int(row["tcr"]) >> 16 & 63) if two_ranges else 64
+        if far >= min(_reach(row), 1 << kernel_bits):
+            why = "" if far >= _reach(row) else f", but tables of the kernel's {kernel_bits} bits do not"
             yield Finding(
                 id="idmap-out-of-reach",
                 where=place(trace, int(fault.get("elr", 0))),
-                evidence=f"{far:#x} is RAM, and {register(trace, int(rows[0]), 'TCR')} reaches up to "
-                f"{_reach(trace.epochs[rows[0]]) - 1:#x}: translation fault",
+                evidence=f"{far:#x} is RAM, and faults in translation: {register(trace, epoch, 'TCR')} reaches up to "
+                f"{_reach(row) - 1:#x}{why}",
             )
             return
 

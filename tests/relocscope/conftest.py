@@ -7,6 +7,7 @@ import pytest
 import caches
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "traces"))  # its synthetic traces
+sys.path.insert(1, str(Path(__file__).parent.parent / "emu"))  # its hand-written guests
 
 
 @pytest.fixture
