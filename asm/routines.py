@@ -86,6 +86,9 @@ _ROUTINES: Mapping[str, tuple[Protocol | None, Mapping[str, int]]] = {
     "hyp-stub-v4.19": (None, {}),
     "hyp-stub-v5.17": (None, {}),
     "kexec-vectors-v5.17": (None, {}),
+    "kexec-list-flush": (None, {}),
+    "kexec-tables-v5.17": (None, {}),
+    "kexec-tables-rfc": (None, {}),
 }
 
 

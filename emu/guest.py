@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from emu import phases
 from emu.content import ImageContent
 from emu.cpu import MODELS
 from emu.handover import Handover, hand_over
@@ -73,8 +74,10 @@ class Guest:
         self.kimage = kimage
         self.handover = handover
         self.symbols = dict(kernel.symbols)
+        self.tables = dict(kernel.tables)
         self.table_roots = dict(kernel.table_roots)
         self.ranges = _ranges(scenario, kernel, kimage)
+        self._before = phases.instructions(scenario, kernel)
         self._content = _content(scenario)
         self._ran = False
 
@@ -108,7 +111,7 @@ class Guest:
         """Instructions after which the run is given up."""
         if self.scenario.instruction_budget is not None:
             return self.scenario.instruction_budget
-        return self.scenario.image_bytes // 4096 * _INSTRUCTIONS_PER_4K + _INSTRUCTIONS_BESIDE
+        return self.scenario.image_bytes // 4096 * _INSTRUCTIONS_PER_4K + _INSTRUCTIONS_BESIDE + self._before
 
     def run(self, *, capture: bool = True) -> FunctionalRun:
         """Run from here to the new kernel's first instruction. Without `capture` the trace has no executions."""
@@ -169,7 +172,7 @@ def prepare_guest(scenario: Scenario) -> Guest:
     pages = PageAllocator(scenario.memory_map, scenario.destinations, scenario.granule_bytes)
     kernel = OldKernel(memory, scenario, pages)
     kimage = _load(memory, scenario, pages)
-    handover = hand_over(memory, scenario, kernel, kimage)
+    handover = phases.prepended(memory, scenario, kernel, kimage, hand_over(memory, scenario, kernel, kimage))
     # Last, as kexec loads a crash kernel: an image in place lies over nothing that is still needed.
     loaded = kimage.sources if len(kimage.sources) else page_addresses(scenario.destinations, scenario.granule_bytes)
     _content(scenario).write(memory, loaded)
@@ -226,6 +229,7 @@ def _forced_sctlr(scenario: Scenario) -> dict[int, tuple[int, int]]:
         copy_sctlr_c=None,
         copy_sctlr_i=None,
         instruction_budget=None,
+        phases=frozenset(),
     )
     run = prepare_guest(probe).run()
     return {} if run.copy is None else {int(run.trace.epochs[run.copy.epoch]["el"]): (mask, value)}

@@ -11,13 +11,14 @@ from emu.scenario import Scenario
 from emu.spans import Span, merge
 from emu.tables import TableBuilder
 from traces.errors import InputError
-from traces.schema import Role
+from traces.schema import Phase, Role
 
 # The last 64 KiB of the kernel's code, where this model puts what a hand-over runs. A real image has them elsewhere.
 _IDMAP_TEXT_FROM_END = 0x1_0000
 _HYP_STUB_FROM_END = 0xC000
 _VECTORS_FROM_END = 0x8000
 _HYP_STUB_MAX_BYTES = 0x4000
+_PHASES_FROM_END = 0x7000
 
 _SELF_BRANCH = (0x1400_0000).to_bytes(4, "little")
 _VECTOR_BYTES, _VECTORS = 0x80, 16
@@ -37,7 +38,9 @@ class OldKernel:
         self._granule_bytes = scenario.granule_bytes
         self.ranges: list[tuple[Span, Role]] = []
         self.symbols: dict[str, int] = {}
-        self.table_roots: dict[str, int] = {}
+        self.tables: dict[str, TableBuilder] = {}
+        self.code_pa = 0
+        """Where the relocation code lies."""
         memory_map = scenario.memory_map
         if memory_map.kernel is None or memory_map.kernel_code is None or memory_map.kernel_data is None:
             raise InputError("memory_map: kernel code and kernel data are missing; the old kernel must be somewhere")
@@ -60,7 +63,15 @@ class OldKernel:
         self.vectors_va = self._put_vectors()
         self.stack_va = self._put_stack()
         self.swapper = self.build_tables("swapper", scenario.va_bits, self.in_image)
-        map_swapper(self.swapper, self.va, memory_map, self.index)
+        self._text_at = self._code.end - _PHASES_FROM_END
+        # Where the tables are copied by the guest itself, it copies what it has.
+        leaf = scenario.map_leaf_bytes if Phase.TABLES in scenario.phases else None
+        map_swapper(self.swapper, self.va, memory_map, self.index, leaf)
+
+    @property
+    def table_roots(self) -> dict[str, int]:
+        """Where the tables of each name begin."""
+        return {name: tables.root for name, tables in self.tables.items()}
 
     @property
     def idmap_text_pa(self) -> int:
@@ -95,7 +106,7 @@ class OldKernel:
             va_bits=va_bits,
             pa_bits=max(self._pa_bits, 48),
         )
-        self.table_roots[name] = tables.root
+        self.tables[name] = tables
         return tables
 
     def in_image(self, size: int) -> int:
@@ -109,6 +120,14 @@ class OldKernel:
     def control(self, size: int) -> int:
         """Allocate control pages of `size` bytes, aligned to it."""
         return self._pages.control(-(-size // self._granule_bytes))
+
+    def put_memory(self, role: Role, size: int) -> int:
+        """Allocate control pages for `size` bytes; return where they begin."""
+        pages = -(-size // self._granule_bytes)
+        rounded = (1 << (pages - 1).bit_length()) * self._granule_bytes
+        pa = self.control(rounded)
+        self._record(Span(pa, rounded), role)
+        return pa
 
     def put_page(self, role: Role, content: bytes = b"") -> int:
         """Write `content` to a control page of its own."""
@@ -125,7 +144,26 @@ class OldKernel:
             raise InputError(
                 f"{routine.name}: {len(routine.code)} bytes do not fit a control page of {self._granule_bytes}"
             )
-        return self._note_symbols(routine, self.put_page(role, routine.code))
+        pa = self.put_page(role, routine.code)
+        if role is Role.CODE:
+            self.code_pa = pa
+        return self._note_symbols(routine, pa)
+
+    def put_text(self, routine: Routine) -> int:
+        """Put a function of the kernel's into its code; return the VA that it runs at."""
+        pa = self._text_at
+        if pa + len(routine.code) > self._code.end:
+            raise InputError(f"{routine.name}: {len(routine.code)} bytes do not fit the end of the kernel's code")
+        self._memory.write(pa, routine.code)
+        self._text_at += -(-len(routine.code) // 64) * 64
+        va = self.va.in_image(pa)
+        for name, offset in routine.symbols.items():
+            self.symbols.setdefault(name, va + offset)
+        return va
+
+    def stack_pa(self, va: int) -> int:
+        """Return the PA of an address on the stack."""
+        return va - self.va.page_offset + self.va.phys_offset
 
     def put_idmap_text(self, routine: Routine) -> int:
         """Put the soft restart where it runs from, in the kernel's image."""

@@ -10,6 +10,7 @@ from emu.memory_map import MemoryMap
 from emu.segments import Segment, check_segments
 from emu.spans import Span
 from traces.errors import InputError
+from traces.schema import Phase
 
 if TYPE_CHECKING:
     from emu.guest import Guest
@@ -81,6 +82,9 @@ class Scenario:
     seed: int = 1
     instruction_budget: int | None = None
     """None: derived from the number of pages."""
+    phases: frozenset[Phase] = frozenset()
+    """What the run has before the soft restart, of Phase.TABLES and Phase.LIST_FLUSH; `emu.phases` leaves out what this
+    kernel does not do."""
 
     def __post_init__(self) -> None:
         self._check_choices()

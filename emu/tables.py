@@ -57,6 +57,15 @@ class Descriptor(NamedTuple):
     leaf_log2: int
 
 
+class LeafRun(NamedTuple):
+    """Leaves side by side in one table, `leaves` of `leaf_bytes` each from `va` on; the first one is `first`."""
+
+    va: int
+    leaves: int
+    leaf_bytes: int
+    first: int
+
+
 class TableBuilder:
     """Writes one stage's tables into physical memory.
 
@@ -91,17 +100,29 @@ class TableBuilder:
         self._granule_log2 = _GRANULES_LOG2[granule_bytes]
         self._stride = self._granule_log2 - 3
         self._pages: list[int] = []
+        self._runs: list[LeafRun] = []
         self._tables_at: dict[int, int] = {}  # entry -> the table made there: most of a walk without reading memory
         self.start_level = self._first_level() if start_level is None else start_level
-        first_bits = va_bits - self._leaf_log2(self.start_level)
-        if not 1 <= first_bits <= self._stride + (4 if stage == 2 else 0):
+        self.first_bits = va_bits - self._leaf_log2(self.start_level)
+        """VA bits that the first table is indexed by."""
+        if not 1 <= self.first_bits <= self._stride + (4 if stage == 2 else 0):
             raise InputError(f"tables: start level {self.start_level} does not resolve {va_bits} bits")
-        self.root = self._new_table(max(granule_bytes, 8 << first_bits))
+        self.root = self._new_table(max(granule_bytes, 8 << self.first_bits))
 
     @property
     def pages(self) -> tuple[int, ...]:
         """Every granule of table memory, in the order of allocation."""
         return tuple(self._pages)
+
+    @property
+    def runs(self) -> tuple[LeafRun, ...]:
+        """The leaves, in the order of writing."""
+        return tuple(self._runs)
+
+    @property
+    def stride_bits(self) -> int:
+        """VA bits that each table but the first is indexed by."""
+        return self._stride
 
     @property
     def ttbr(self) -> int:
@@ -136,6 +157,18 @@ class TableBuilder:
             done = self._map_run(va, pa, size, limit, attributes, table_attributes)
             va, pa, size = va + done, pa + done, size - done
 
+    def walk(self, va: int) -> list[tuple[int, int, int]]:
+        """Return (table, address of the entry, its value) of each level on the way of `va`, from the first."""
+        steps, table = [], self.root
+        for level in range(self.start_level, 4):
+            at = self._entry(table, va, level)
+            value = self._memory.read_u64(at)
+            steps.append((table, at, value))
+            if not self._is_table(value, level):
+                break
+            table = self._output(value)
+        return steps
+
     def lookup(self, va: int) -> Descriptor:
         """Return the last descriptor on the way of `va`: its leaf, or the invalid entry that ends the walk."""
         table = self.root
@@ -160,7 +193,9 @@ class TableBuilder:
             fits = self._has_leaves(level) and (va | pa) % leaf_bytes == 0 and leaf_bytes <= min(size, limit)
             if fits and not self._is_table(value, level):
                 left = (1 << self._width(level)) - (at - table) // 8
-                return leaf_bytes * self._write_leaves(at, pa, min(left, size // leaf_bytes), level, attributes)
+                written = self._write_leaves(at, pa, min(left, size // leaf_bytes), level, attributes)
+                self._runs.append(LeafRun(va, written, leaf_bytes, self._memory.read_u64(at)))
+                return leaf_bytes * written
             if value & VALID and not self._is_table(value, level):
                 return self._keep_block(va, pa, size, attributes, Descriptor(at, value, level, self._leaf_log2(level)))
             if not value & VALID:

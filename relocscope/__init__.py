@@ -40,20 +40,27 @@ def explain(
     size: str | int | None = None,
     set: Mapping[str, Any] | None = None,  # noqa: A002
     sample: bool = False,
+    within: str | None = None,
 ) -> "Comparison":
-    """Compare two cases, or two runs, and say why B is as fast as it is. Without arguments: the founding question."""
+    """Compare two cases, or two runs, and say why B is as fast as it is. Without arguments: the founding question.
+
+    `within`: a group of mechanisms whose contribution is taken apart.
+    """
     from relocscope.comparison import FOUNDING_QUESTION, compare, sides
     from relocscope.runs import Run, run_operand
+    from relocscope.within import check_group
     from traces.errors import InputError
 
+    if within is not None:
+        check_group(within)
     if isinstance(a, Run) and isinstance(b, Run):
-        return compare(a, b)
+        return compare(a, b, group=within)
     if isinstance(a, Run) or isinstance(b, Run):
         raise InputError("explain: a, b: must be two cases or two runs")
     subjects = sides(
         a or FOUNDING_QUESTION[0], b or FOUNDING_QUESTION[1], _settings(size, set), core=core, sample=sample
     )
-    return compare(run_operand(subjects[0]), run_operand(subjects[1]))
+    return compare(run_operand(subjects[0]), run_operand(subjects[1]), group=within)
 
 
 def cases() -> tuple[str, ...]:

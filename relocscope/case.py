@@ -16,6 +16,8 @@ BOOTS = ("el1", "nvhe", "vhe")
 TABLE_STYLES = ("none", "rfc-v1", "rfc-v2", "merged")
 SOURCE_PATTERNS = ("scatter", "sequential")
 INITIAL_STATES = ("cold", "kernel-dirty")
+OPTIONAL_PHASES = ("tables", "list-flush")
+"""What a kernel does beside the relocation, in the order in which it does it."""
 OUTCOMES = ("completed", "hang", "fault", "budget")
 
 
@@ -54,6 +56,8 @@ class Case:
     memory_map: str = ""
     segments: str = ""
     instruction_budget: int | None = None
+    phases: tuple[str, ...] = ()
+    """Of OPTIONAL_PHASES: what is run and timed beside the relocation, as far as the kernel does it at all."""
     expect: Mapping[str, Any] = dataclasses.field(default_factory=dict, compare=False)
     """What its source says should come out; no part of what is run."""
 
@@ -126,6 +130,15 @@ def _size(*choices: int, low: int = 1, high: int = 1 << 40) -> Callable[[object,
     return parse
 
 
+def _phases(value: object, where: str) -> tuple[str, ...]:
+    named = value if isinstance(value, list | tuple) else [part.strip() for part in _text(value, where).split(",")]
+    choices = ("loop", "all", *OPTIONAL_PHASES)
+    for name in named:
+        if name not in choices:
+            raise InputError(f"{where}: {name!r} must be one of {', '.join(choices)}, or several with commas")
+    return tuple(phase for phase in OPTIONAL_PHASES if phase in named or "all" in named)
+
+
 _LEAVES = (4 << 10, 16 << 10, 64 << 10, 2 << 20, 32 << 20, 512 << 20, 1 << 30)
 
 KEYS: Mapping[str, tuple[str, Callable[[object, str], object], str]] = {
@@ -138,6 +151,7 @@ KEYS: Mapping[str, tuple[str, Callable[[object, str], object], str]] = {
     "seed": ("seed", _between(0, (1 << 32) - 1), "of the page allocator's order"),
     "kdump": ("kdump", _truth, "a crash kernel: loaded in place, nothing is copied"),
     "el2_switch": ("el2_switch", _truth, "false: the soft restart does not go up to EL2"),
+    "phases": ("phases", _phases, "loop (the relocation alone), tables, list-flush, several with commas, or all"),
     "budget": ("instruction_budget", _between(1, 1 << 40), "instructions after which the run is stopped"),
     "kernel": ("kernel", _text, "kernel image or ELF file that the routines come from"),
     "routine.relocate": ("relocate", _text, "arm64_relocate_new_kernel"),

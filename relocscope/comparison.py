@@ -1,15 +1,17 @@
 """Comparison: what `explain` finds about two runs."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from relocscope.contributions import Contribution, contributions
+from relocscope.break_even import BreakEven, break_even
+from relocscope.contributions import Contribution, Decomposition, Interaction, decompose
 from relocscope.evidence import Fact, evidence
 from relocscope.fixes import Fix, fixes
 from relocscope.operand import Operand, operand, with_settings
 from relocscope.runs import Run
 from relocscope.verdict import Verdict, judge
+from relocscope.within import Within, within
 from traces.errors import InputError
 
 SCHEMA = "relocscope/explain/1"
@@ -28,13 +30,25 @@ class Comparison:
     b: Run
     verdict: Verdict
     evidence: tuple[Fact, ...]
-    contributions: tuple[Contribution, ...]
+    parts: Decomposition
     fixes: tuple[Fix, ...]
+    within: Within | None = None
+    break_even: BreakEven | None = None
 
     @property
     def speedup(self) -> float | None:
         """Return how many times as fast B is; None where one of the two never arrives."""
         return speedup(self.a, self.b)
+
+    @property
+    def contributions(self) -> tuple[Contribution, ...]:
+        """Return what each group of mechanisms has to do with the difference, largest first."""
+        return self.parts.contributions
+
+    @property
+    def interactions(self) -> tuple[Interaction, ...]:
+        """Return the pairs of groups that do much together."""
+        return self.parts.interactions
 
     def to_json(self) -> dict[str, Any]:
         """Return the object of `explain --json`."""
@@ -45,11 +59,21 @@ class Comparison:
             "speedup": self.speedup,
             "verdict": {"cause": self.verdict.cause, "sentence": self.verdict.sentence},
             "evidence": [dict(fact) for fact in self.evidence],
-            "contributions": [
-                {"mechanism": one.mechanism, "cycles": one.cycles, "share": one.share} for one in self.contributions
+            "contributions": [asdict(one) for one in self.contributions],
+            "interactions": [
+                {"mechanisms": list(one.mechanisms), "cycles": one.cycles, "share": one.share}
+                for one in self.interactions
             ],
+            "within": None if self.within is None else {**asdict(self.within), "parts": _listed(self.within.parts)},
+            "break_even": None
+            if self.break_even is None
+            else {**asdict(self.break_even), "points": _listed(self.break_even.points)},
             "fixes": [{"set": dict(fix.set), "speedup": fix.speedup, "sentence": fix.sentence} for fix in self.fixes],
         }
+
+
+def _listed(records: Iterable[Any]) -> list[dict[str, Any]]:
+    return [asdict(record) for record in records]
 
 
 def speedup(a: Run, b: Run) -> float | None:
@@ -86,13 +110,25 @@ def _common_core(subjects: tuple[Operand, ...]) -> str | None:
     return next(iter(needing or [case.core for case in cases]), None)
 
 
-def compare(a: Run, b: Run, progress: Progress | None = None) -> Comparison:
-    """Find everything about two runs. The verdict and the evidence take no time; the rest replays and re-runs."""
+def part_of(a: Run, b: Run, parts: Decomposition, group: str, progress: Progress | None = None) -> Within:
+    """Take the contribution of one group apart."""
+    (whole,) = (one for one in parts.contributions if one.mechanism == group)
+    return within(a, b, whole, progress)
+
+
+def compare(a: Run, b: Run, progress: Progress | None = None, *, group: str | None = None) -> Comparison:
+    """Find everything about two runs. The verdict and the evidence take no time; the rest replays and re-runs.
+
+    `group`: a group of mechanisms whose contribution is taken apart.
+    """
+    parts = decompose(a, b, progress)
     return Comparison(
         a=a,
         b=b,
         verdict=judge(a, b),
         evidence=tuple(evidence(a, b)),
-        contributions=tuple(contributions(a, b, progress)),
+        parts=parts,
         fixes=tuple(fixes(b, progress)),
+        within=None if group is None else part_of(a, b, parts, group, progress),
+        break_even=break_even(a, b, progress),
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from relocscope.case import Case
 from relocscope.warm import compiled_meanwhile
 from traces.errors import InputError
+from traces.schema import Phase
 
 if TYPE_CHECKING:
     from asm.kernel_image import ImportedKernel
@@ -76,7 +77,9 @@ def scenario(case: Case, *, segments_anywhere: bool = False) -> Any:
     return Scenario(
         boot=Boot(case.boot),
         relocate=relocate,
-        **others,
+        soft_restart=others["soft_restart"],
+        hyp_stub=others["hyp_stub"],
+        kexec_vectors=others["kexec_vectors"],
         tables=TableStyle(case.tables),
         mair=case.mair,
         va_bits=case.va_bits,
@@ -95,6 +98,7 @@ def scenario(case: Case, *, segments_anywhere: bool = False) -> Any:
         self_copies=min(4, pages) if case.self_copies is None else case.self_copies,
         seed=case.seed,
         instruction_budget=case.instruction_budget,
+        phases=frozenset(Phase[name.upper().replace("-", "_")] for name in case.phases),
     )
 
 

@@ -10,10 +10,9 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
+from relocscope import phases
 from relocscope.comparison import speedup
-from relocscope.contributions import Contribution
 from relocscope.evidence import Fact
-from relocscope.fixes import Fix
 from relocscope.runs import Run
 from relocscope.verdict import Verdict, control_bits
 from traces.schema import LEAVES
@@ -128,58 +127,26 @@ def show_stacks(out: Console, a: Run, b: Run) -> None:
         of_a, of_b = a.cycle_stack[leaf], b.cycle_stack[leaf]
         if of_a or of_b:
             table.add_row(
-                leaf, f"{of_a:,}", _part(of_a, a.cycles), f"{of_b:,}", _part(of_b, b.cycles), _signed(of_a - of_b)
+                leaf, f"{of_a:,}", _part(of_a, a.cycles), f"{of_b:,}", _part(of_b, b.cycles), signed(of_a - of_b)
             )
-    table.add_row("cycles", f"{a.cycles:,}", "", f"{b.cycles:,}", "", _signed(a.cycles - b.cycles), style="bold")
+    table.add_row("cycles", f"{a.cycles:,}", "", f"{b.cycles:,}", "", signed(a.cycles - b.cycles), style="bold")
     out.print()
     out.print(table)
 
 
-def _signed(cycles: int) -> str:
+def signed(cycles: int) -> str:
+    """Write a difference with its sign."""
     return f"{cycles:+,}" if cycles else "0"
 
 
 def _part(cycles: int, total: int) -> str:
-    return _percent(cycles / total) if total else ""
+    return percent(cycles / total) if total else ""
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
+    """Write a share to a tenth of a percent."""
     text = f"{100 * share:.1f}%"
     return "0.0%" if text == "-0.0%" else text
-
-
-def show_contributions(out: Console, a: Run, b: Run, found: Sequence[Contribution]) -> None:
-    """Show what each mechanism has to do with the difference."""
-    difference = a.cycles - b.cycles
-    out.print()
-    if speedup(a, b) is None:
-        out.print("[bold]Nothing to decompose:[/] what a run costs that never arrives is no time to compare")
-        return
-    if not found:
-        out.print(f"[bold]Nothing to decompose:[/] the difference is {_signed(difference)} of {a.cycles:,} cycles")
-        return
-    table = plain_table("mechanism", "cycles", "share", right=(1, 2))
-    for one in found:
-        table.add_row(one.mechanism, _signed(one.cycles), "-" if one.share is None else _percent(one.share))
-    out.print(f"[bold]Where the difference of {_signed(difference)} cycles comes from[/] (Shapley values, exact sum)")
-    out.print(table)
-
-
-def show_fixes(out: Console, found: Sequence[Fix]) -> None:
-    """Show changes that help, with the settings that make them."""
-    out.print()
-    if not found:
-        out.print("[bold]No single change that was tried makes B faster.[/]")
-        return
-    out.print("[bold]What would change it[/] (each one simulated)")
-    for fix in found:
-        out.print(Padding(escape(fix.sentence), (0, 0, 0, 2)))
-        settings = ", ".join(f"{key}={_value(value)}" for key, value in fix.set.items())
-        out.print(Padding(f"[{_QUIET}]--set: {escape(settings)}[/]", (0, 0, 0, 6)))
-
-
-def _value(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def show_run(out: Console, run: Run) -> None:
@@ -199,7 +166,27 @@ def show_run(out: Console, run: Run) -> None:
             stack.add_row(leaf, f"{cycles:,}", _part(cycles, run.cycles), seconds(run.seconds_of(leaf)))
     stack.add_row("cycles", f"{run.cycles:,}", "", seconds(run.seconds), style="bold")
     out.print(stack)
+    _show_phases(out, run)
     show_hazards(out, run.hazards)
+
+
+def _show_phases(out: Console, run: Run) -> None:
+    """Show where the time went by phase; nothing if only the relocation ran."""
+    if {phase["name"] for phase in run.phases} <= phases.USUAL:
+        return
+    table = plain_table("phase", "instructions", "cycles", "", "time", right=(1, 2, 3, 4))
+    for phase in run.phases:
+        when = " (when the image is loaded)" if phase["when"] == "load" else ""
+        cycles = int(phase["cycles"])
+        table.add_row(
+            f"{phase['name']}{when}",
+            f"{phase['instructions']:,}",
+            f"{cycles:,}",
+            _part(cycles, run.cycles),
+            seconds(phase["seconds"]),
+        )
+    out.print()
+    out.print(table)
 
 
 def _facts(run: Run) -> list[tuple[str, str]]:

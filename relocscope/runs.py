@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from relocscope import phases
 from relocscope.case import KEYS, Case
 from relocscope.hazards import hazards
 from relocscope.operand import Operand
@@ -66,6 +67,7 @@ class Run:
     lost_lines: int
     dirty_at_entry: int
     cycle_stack: Mapping[str, int]
+    phases: tuple[Mapping[str, Any], ...]
     caches: Mapping[str, Mapping[str, int]]
     tlbs: Mapping[str, Mapping[str, int]]
     dram: Mapping[str, int]
@@ -168,12 +170,14 @@ def measure(
 
     meta = trace.meta
     started = time.perf_counter()
-    site = copy_site(trace)
+    site, parts = copy_site(trace), phases.stretches(trace)
+    wanted = sorted({part.first for part in parts} | ({site.first, site.last + 1} if site else set()))
+    asked = np.array(wanted, np.uint64)
     if site and sample:
-        costs = replay_sampled(trace, config, site, initial=initial, seed=seed)
+        costs = replay_sampled(trace, config, site, asked, initial=initial, seed=seed)
     else:
-        span = (site.first, site.last + 1) if site else ()
-        costs = replay(trace, config, initial=initial, seed=seed, checkpoints=np.array(span, np.uint64))
+        costs = replay(trace, config, initial=initial, seed=seed, checkpoints=asked)
+    cycles_at = dict(zip(wanted, costs.checkpoint_cycles.tolist(), strict=True))
     replayed = time.perf_counter() - started
     visible, dirty = _visible(trace, costs)
     counters = costs.counters
@@ -195,7 +199,7 @@ def measure(
         },
         outcome=str(meta.get("outcome", "completed")),
         fault=_hexed(meta.get("fault"), _FAULT_REGISTERS),
-        copy=None if site is None else _copy(trace, site, costs),
+        copy=None if site is None else _copy(trace, site, cycles_at, costs.frequency_hz),
         entry=_hexed(meta.get("entry"), _ENTRY_REGISTERS),
         image_ok=bool(meta.get("image_ok", False)),
         image_visible=bool(meta.get("image_ok", False)) and visible,
@@ -203,6 +207,7 @@ def measure(
         lost_lines=len(costs.lost_lines),
         dirty_at_entry=dirty if meta.get("entry") else 0,
         cycle_stack=costs.cycle_stack,
+        phases=phases.costs_of(trace, parts, cycles_at, costs),
         caches={part: dict(counters[part]) for part in counters if part in _CACHES},
         tlbs={part: dict(counters[part]) for part in counters if part not in (*_CACHES, "dram")},
         dram=dict(counters.get("dram", {})),
@@ -223,10 +228,9 @@ _FAULT_REGISTERS = ("ec", "iss", "esr", "far", "elr")
 _ENTRY_REGISTERS = ("pc", "x0", "x1", "x2", "x3")
 
 
-def _copy(trace: "Trace", site: CopySite, costs: "Outcome") -> dict[str, Any]:
+def _copy(trace: "Trace", site: CopySite, cycles_at: Mapping[int, int], frequency_hz: int) -> dict[str, Any]:
     regime = trace.epochs[site.epoch]
-    begun, ended = (int(c) for c in costs.checkpoint_cycles)
-    seconds = (ended - begun) / costs.frequency_hz
+    seconds = (cycles_at[site.last + 1] - cycles_at[site.first]) / frequency_hz
     return {
         "el": int(regime["el"]),
         "e2h": bool(regime["e2h"]),

@@ -29,20 +29,28 @@ LEAST_EXECUTIONS = 4 * (WARM_EXECUTIONS + SAMPLE_EXECUTIONS)
 """A copy shorter than this is replayed in full: little would be saved."""
 
 
-def replay_sampled(trace: Trace, config: "CoreConfig", site: CopySite, **options: Any) -> Outcome:
+def replay_sampled(
+    trace: Trace, config: "CoreConfig", site: CopySite, checkpoints: NDArray[np.uint64], **options: Any
+) -> Outcome:
     """Return the Outcome of the whole run, with the middle of the copy scaled up from a sample of it.
 
-    Checkpoints are the copy's first execution and the one after its last, as `relocscope.runs` asks for.
+    `checkpoints`: executions outside the middle of the copy, ascending; the copy's first and the one after its last are
+    among them.
     """
     from caches import replay
 
     length = site.last + 1 - site.first
     if length < LEAST_EXECUTIONS:
-        return replay(trace, config, checkpoints=np.array([site.first, site.last + 1], np.uint64), **options)
+        return replay(trace, config, checkpoints=checkpoints, **options)
     warm, end = site.first + WARM_EXECUTIONS, site.first + WARM_EXECUTIONS + SAMPLE_EXECUTIONS
     shorter = replay(cut(trace, 0, warm), config, **options)
-    longer = replay(cut(trace, 0, end), config, checkpoints=np.array([site.first], np.uint64), **options)
-    tail = replay(cut(trace, site.last + 1, len(trace.executions)), config, **{**options, "initial": "cold"})
+    before, after = (
+        checkpoints[checkpoints <= site.first],
+        checkpoints[checkpoints > site.last] - np.uint64(site.last + 1),
+    )
+    longer = replay(cut(trace, 0, end), config, checkpoints=before, **options)
+    rest = cut(trace, site.last + 1, len(trace.executions))
+    tail = replay(rest, config, checkpoints=after, **{**options, "initial": "cold"})
     times = (site.last + 1 - end) / SAMPLE_EXECUTIONS
     middle = np.rint((longer.insn_cycles - shorter.insn_cycles) * times).astype(np.int64)
     executed = np.rint((longer.insn_count - shorter.insn_count) * times).astype(np.int64)
@@ -52,7 +60,7 @@ def replay_sampled(trace: Trace, config: "CoreConfig", site: CopySite, **options
         insn_cycles=longer.insn_cycles + middle + tail.insn_cycles,
         insn_count=longer.insn_count + executed + tail.insn_count,
         dirty_lines=np.intersect1d(_stored_lines(trace, site.first, warm), longer.dirty_lines),
-        checkpoint_cycles=np.array([int(longer.checkpoint_cycles[0]), copied], np.int64),
+        checkpoint_cycles=np.concatenate([longer.checkpoint_cycles, copied + tail.checkpoint_cycles]),
         counters={
             part: {
                 name: round(value + (value - shorter.counters[part][name]) * times) + tail.counters[part][name]

@@ -366,10 +366,19 @@ class Phase(IntEnum):
     """The stretches that a relocation is told in."""
 
     PREPARE = 0
-    """The old kernel: list flush, table building."""
+    """The old kernel: anything that has no phase of its own."""
     SOFT_RESTART = 1
     RELOCATE = 2
     PURGATORY = 3
+    TABLES = 4
+    """The old kernel builds tables for the copy; when the image is loaded, long before the reboot."""
+    LIST_FLUSH = 5
+    """The old kernel cleans the list and the sources to the PoC, in machine_kexec()."""
+
+    @property
+    def label(self) -> str:
+        """The name that people, `--set phases=` and JSON have for it: `list-flush`."""
+        return self.name.lower().replace("_", "-")
 
 
 EXCEPTION = np.dtype(

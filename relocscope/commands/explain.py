@@ -1,18 +1,28 @@
 """`relocscope explain`."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from relocscope.commands.options import json_option, machine_options, settings_of, wants_text, write_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from relocscope.comparison import Comparison
+    from relocscope.runs import Run
 
 
 @click.command(epilog="With no argument: v4.19-nvhe against rfc-v1-nvhe, the question of July 2019.")
 @click.argument("a", metavar="[A]", required=False)
 @click.argument("b", metavar="[B]", required=False)
+@click.option("--within", "group", metavar="GROUP", help="Take one group apart (`relocscope mechanisms` lists them).")
 @machine_options
 @json_option
 def explain(
     a: str | None,
     b: str | None,
+    group: str | None,
     core: str | None,
     size: str | None,
     settings: tuple[str, ...],
@@ -22,16 +32,19 @@ def explain(
     """Compare two cases and say why B is faster than A, or why it is not.
 
     A setting is for both sides; a.KEY=VALUE or b.KEY=VALUE is for one. With one argument, it is B, and A is v4.19-nvhe.
+    With --set phases=all the old kernel's set-up is run and timed, too.
     """
     from relocscope import render
-    from relocscope.comparison import FOUNDING_QUESTION, Comparison, sides, speedup
-    from relocscope.contributions import Contribution, contributions
+    from relocscope.comparison import FOUNDING_QUESTION, sides
     from relocscope.evidence import evidence
-    from relocscope.fixes import fixes
     from relocscope.progress import Progress
+    from relocscope.render_explain import show_phases
     from relocscope.runs import run_operand
-    from relocscope.verdict import SAME_WITHIN, judge
+    from relocscope.verdict import judge
+    from relocscope.within import check_group
 
+    if group is not None:
+        check_group(group)
     if a is not None and b is None:
         a, b = FOUNDING_QUESTION[0], a
     subjects = sides(
@@ -45,21 +58,56 @@ def explain(
         render.show_heading(out, {"A": of_a, "B": of_b})
         render.show_verdict(out, of_a, of_b, verdict)
         render.show_evidence(out, facts)
+        show_phases(out, of_a, of_b)
         render.show_stacks(out, of_a, of_b)
         out.file.flush()
-    parts: list[Contribution] = []
-    arrived = speedup(of_a, of_b) is not None
-    if json_path or (arrived and abs(of_a.cycles - of_b.cycles) > SAME_WITHIN * of_a.cycles):
+    found = _replayed(out, of_a, of_b, group, in_any_case=json_path is not None)
+    if json_path is not None:
+        write_json(json_path, found.to_json())
+
+
+def _replayed(out: "Console | None", a: "Run", b: "Run", group: str | None, *, in_any_case: bool) -> "Comparison":
+    """Find what takes replays and runs, and show each part when it is there.
+
+    Two times that are the same are not decomposed, unless `in_any_case`, or one group is asked about.
+    """
+    from relocscope import render_explain
+    from relocscope.break_even import break_even
+    from relocscope.comparison import Comparison, part_of, speedup
+    from relocscope.contributions import Decomposition, decompose
+    from relocscope.evidence import evidence
+    from relocscope.fixes import fixes
+    from relocscope.progress import Progress
+    from relocscope.verdict import SAME_WITHIN, judge
+
+    differ = speedup(a, b) is not None and abs(a.cycles - b.cycles) > SAME_WITHIN * a.cycles
+    parts, apart = Decomposition(contributions=(), interactions=()), None
+    if in_any_case or group or differ:
         with Progress("replaying with mechanisms switched off") as progress:
-            parts = contributions(of_a, of_b, progress.step)
+            parts = decompose(a, b, progress.step)
     if out:
-        render.show_contributions(out, of_a, of_b, parts)
+        render_explain.show_contributions(out, a, b, parts)
+        out.file.flush()
+    if group is not None:
+        with Progress(f"replaying with mechanisms of {group} switched off") as progress:
+            apart = part_of(a, b, parts, group, progress.step)
+    with Progress("running other sizes") as progress:
+        crossing = break_even(a, b, progress.step)
+    if out:
+        render_explain.show_within(out, apart)
+        render_explain.show_break_even(out, crossing)
         out.file.flush()
     with Progress("trying changes") as progress:
-        changes = fixes(of_b, progress.step)
+        changes = fixes(b, progress.step)
     if out:
-        render.show_fixes(out, changes)
-    result = Comparison(
-        a=of_a, b=of_b, verdict=verdict, evidence=tuple(facts), contributions=tuple(parts), fixes=tuple(changes)
+        render_explain.show_fixes(out, changes)
+    return Comparison(
+        a=a,
+        b=b,
+        verdict=judge(a, b),
+        evidence=tuple(evidence(a, b)),
+        parts=parts,
+        fixes=tuple(changes),
+        within=apart,
+        break_even=crossing,
     )
-    write_json(json_path, result.to_json())
