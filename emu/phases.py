@@ -22,21 +22,20 @@ INSTRUCTIONS_PER_LINE, INSTRUCTIONS_PER_SLOT = 5, 20
 """At most, of a list flush and of a table: for the budget."""
 
 _POPPED = 6
+_KEXEC_TABLES = ("kexec", "kexec-linear")
+"""What the tables are called that are made for kexec, beside the kernel's own."""
 _JUNK_BYTE = b"\xa5"
 
 
-def phases_of(scenario: Scenario) -> tuple[Phase, ...]:
+def phases_of(scenario: Scenario, kernel: OldKernel) -> tuple[Phase, ...]:
     """Return those of the phases asked for that this kernel has, in the order in which it goes through them.
 
-    Tables are built when an image is loaded (by kernels that make any for kexec); the list is flushed in
-    machine_kexec(), by kernels that copy with the caches off, and by the RFCs, which kept it. A crash kernel needs
-    neither.
+    Tables are built when an image is loaded, by kernels that make any; the list is flushed in machine_kexec(), by
+    kernels that copy with the caches off, and by the RFCs, which kept it. A crash kernel has no list to speak of.
     """
-    if scenario.kdump:
-        return ()
     has = {
-        Phase.TABLES: scenario.tables is not TableStyle.NONE,
-        Phase.LIST_FLUSH: scenario.relocate.protocol is not Protocol.KIMAGE,
+        Phase.TABLES: any(name in kernel.tables for name in _KEXEC_TABLES),
+        Phase.LIST_FLUSH: scenario.relocate.protocol is not Protocol.KIMAGE and not scenario.kdump,
     }
     return tuple(phase for phase, there in has.items() if there and phase in scenario.phases)
 
@@ -44,7 +43,7 @@ def phases_of(scenario: Scenario) -> tuple[Phase, ...]:
 def instructions(scenario: Scenario, kernel: OldKernel) -> int:
     """Return more instructions than the phases take."""
     count = 0
-    for phase in phases_of(scenario):
+    for phase in phases_of(scenario, kernel):
         if phase is Phase.LIST_FLUSH:
             count += INSTRUCTIONS_PER_LINE * scenario.image_bytes // 16
         else:
@@ -57,7 +56,7 @@ def prepended(
     memory: PhysicalMemory, scenario: Scenario, kernel: OldKernel, kimage: Kimage, handover: Handover
 ) -> Handover:
     """Return the hand-over with the phases asked for before it."""
-    wanted = phases_of(scenario)
+    wanted = phases_of(scenario, kernel)
     if not wanted:
         return handover
     if not handover.sp:

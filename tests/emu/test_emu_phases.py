@@ -24,7 +24,7 @@ HAVE = [
     ("v5.17-el1", [Phase.TABLES, Phase.RELOCATE]),
     ("v5.17-nvhe", [Phase.TABLES, Phase.RELOCATE]),
     ("v5.17-vhe", [Phase.TABLES, Phase.RELOCATE]),
-    ("kdump-v4.19", [Phase.SOFT_RESTART]),
+    ("kdump-v4.19", [Phase.SOFT_RESTART, Phase.RELOCATE]),
     ("kdump-v5.17", [Phase.SOFT_RESTART]),
 ]
 
