@@ -1,4 +1,4 @@
-"""Write the generated parts of the documentation: docs/cases.md, and the output that README.md shows.
+"""Write the generated parts of the docs: docs/cases.md, the hazards of docs/check.md, the output that README.md shows.
 
 `python docs/generate.py` writes them (`make docs`), `--check` only says whether they are what would be written.
 """
@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from relocscope.case import KEYS, case_names, shipped_case
+from relocscope.hazards.registry import REGISTRY
 
 ROOT = Path(__file__).resolve().parent.parent
 _HOST_LINE = re.compile(r"^host .*\n", re.MULTILINE)
@@ -58,6 +59,18 @@ def cases_page() -> str:
     return "\n".join(lines)
 
 
+def with_hazards(page: str) -> str:
+    """Return docs/check.md with the table of hazards, worst first."""
+    rows = ["| hazard | severity | raised when | source | example |", "|---|---|---|---|---|"]
+    rows += [
+        f"| `{each.id}` | {each.severity} | {each.rule} | {each.source} | {each.example} |"
+        for each in REGISTRY.values()
+    ]
+    table = "\n".join(rows).replace("<<", "&lt;&lt;")
+    pattern = r"(?P<head><!-- hazards -->)\n.*?(?P<tail><!-- end of hazards -->)"
+    return re.sub(pattern, lambda match: f"{match['head']}\n{table}\n{match['tail']}", page, flags=re.DOTALL)
+
+
 def _text(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
@@ -81,9 +94,13 @@ def with_output(readme: str) -> str:
 
 
 def main() -> int:
-    """Write both, or with --check report which differ; status 1 then."""
-    readme = ROOT / "README.md"
-    pages = {ROOT / "docs" / "cases.md": cases_page(), readme: with_output(readme.read_text(encoding="utf-8"))}
+    """Write them, or with --check report which differ; status 1 then."""
+    readme, check = ROOT / "README.md", ROOT / "docs" / "check.md"
+    pages = {
+        ROOT / "docs" / "cases.md": cases_page(),
+        check: with_hazards(check.read_text(encoding="utf-8")),
+        readme: with_output(readme.read_text(encoding="utf-8")),
+    }
     stale = [path for path, text in pages.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
     if "--check" in sys.argv[1:]:
         sys.stderr.writelines(f"{path.relative_to(ROOT)}: not what `make docs` writes\n" for path in stale)

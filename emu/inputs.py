@@ -42,10 +42,17 @@ def toml_tables(text: str, name: str, key: str) -> Sequence[Mapping[str, Any]]:
     return tables
 
 
+TEXT_MAX_BYTES = 64 << 20
+
+
 def read_text(path: Path) -> str:
-    """Return the text of a file that a person named; InputError when it cannot be read or is not text."""
+    """Return the text of a file that a person named; InputError when it cannot be read, is not text or has no end."""
     try:
-        return path.read_text(encoding="utf-8")
+        with path.open("rb") as stream:
+            data = stream.read(TEXT_MAX_BYTES + 1)
+        if len(data) > TEXT_MAX_BYTES:
+            raise InputError(f"{path}: longer than {TEXT_MAX_BYTES} bytes")
+        return data.decode("utf-8").replace("\r\n", "\n")
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:

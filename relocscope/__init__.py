@@ -11,10 +11,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from relocscope.checking import Check
     from relocscope.comparison import Comparison
     from relocscope.runs import Run
 
-__all__ = ["cases", "cores", "explain", "run"]
+__all__ = ["cases", "check", "cores", "explain", "run"]
 
 
 def run(
@@ -61,6 +64,37 @@ def explain(
         a or FOUNDING_QUESTION[0], b or FOUNDING_QUESTION[1], _settings(size, set), core=core, sample=sample
     )
     return compare(run_operand(subjects[0]), run_operand(subjects[1]), group=within)
+
+
+def check(
+    case: str | None = None,
+    *,
+    size: str | int | None = None,
+    set: Mapping[str, Any] | None = None,  # noqa: A002
+    iomem: "Path | str | None" = None,
+    kexec_debug: "Path | str | None" = None,
+    dmesg: "Path | str | None" = None,
+    dtb: "Path | str | None" = None,
+    kernel: "Path | str | None" = None,
+) -> "Check":
+    """List the hazards of a CASE, or of the kexec of a machine of which /proc/iomem and `kexec -d` output are given."""
+    from pathlib import Path
+
+    from relocscope.checking import check_machine, check_operand
+    from relocscope.operand import operand, with_settings
+    from relocscope.own_machine import Files, plan
+    from traces.errors import InputError
+
+    given = {"iomem": iomem, "kexec_debug": kexec_debug, "dmesg": dmesg, "dtb": dtb, "kernel": kernel}
+    paths = {name: Path(path) for name, path in given.items() if path is not None}
+    if case is not None:
+        if paths:
+            raise InputError(f"--{next(iter(paths)).replace('_', '-')}: is of your own machine; leave CASE out")
+        return check_operand(with_settings(operand(case), _settings(size, set)))
+    for name in ("iomem", "kexec_debug"):
+        if name not in paths:
+            raise InputError(f"--{name.replace('_', '-')}: must be given to check your own machine")
+    return check_machine(plan(Files(**paths), _settings(size, set)))
 
 
 def cases() -> tuple[str, ...]:

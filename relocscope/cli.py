@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from relocscope.commands import accuracy, explain, kernel, lists, run, selftest, trace
+from relocscope.commands import accuracy, check, explain, kernel, lists, run, selftest, trace
 from traces.errors import InputError
 
 STATUS_CHECK_FAILED, STATUS_BAD_INPUT, STATUS_INTERRUPTED = 1, 2, 130
@@ -31,6 +31,7 @@ def relocscope(context: click.Context) -> None:
 for command in (
     explain.explain,
     run.run,
+    check.check,
     lists.cases,
     lists.cores,
     lists.mechanisms,

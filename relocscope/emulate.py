@@ -12,6 +12,8 @@ from traces.schema import Phase
 if TYPE_CHECKING:
     from asm.kernel_image import ImportedKernel
     from asm.routines import Routine
+    from emu.memory_map import MemoryMap
+    from emu.segments import KexecLoad
     from traces.trace import Trace
 
 
@@ -52,25 +54,36 @@ def emulate(case: Case) -> "Trace":
         return prepare(scenario(case)).run().trace
 
 
-def emulate_untimed(case: Case) -> "Trace":
-    """Do the same for whom no timing follows. Segments may lie outside RAM: what comes of it is a result, too."""
+def emulate_untimed(case: Case, *, memory_map: "MemoryMap | None" = None, load: "KexecLoad | None" = None) -> "Trace":
+    """Do the same for whom no timing follows, on another machine and for another load where these are given.
+
+    Segments may lie outside RAM: what comes of it is a result, too.
+    """
     from emu.scenario import prepare
 
-    return prepare(scenario(case, segments_anywhere=True)).run().trace
+    return prepare(scenario(case, memory_map=memory_map, load=load, segments_anywhere=True)).run().trace
 
 
-def scenario(case: Case, *, segments_anywhere: bool = False) -> Any:
-    """Make the emulator's Scenario of a case."""
+def scenario(
+    case: Case,
+    *,
+    memory_map: "MemoryMap | None" = None,
+    load: "KexecLoad | None" = None,
+    segments_anywhere: bool = False,
+) -> Any:
+    """Make the emulator's Scenario of a case. Memory map and load, where given, stand for the case's own."""
     from emu.layout import default_layout
     from emu.memory_map import memory_map_from_file
     from emu.scenario import Boot, Scenario, TableStyle
     from emu.segments import segments_from_file
 
     layout = default_layout(case.size_bytes, page_bytes=case.granule_bytes, crash=case.kdump)
-    memory_map = memory_map_from_file(Path(case.memory_map)) if case.memory_map else layout.memory_map
+    if memory_map is None:
+        memory_map = memory_map_from_file(Path(case.memory_map)) if case.memory_map else layout.memory_map
     segments, start = layout.segments, layout.start
-    if case.segments:
+    if load is None and case.segments:
         load = segments_from_file(Path(case.segments))
+    if load is not None:
         segments, start = load.segments, load.segments[0].pa if load.start is None else load.start
     pages = sum(segment.memsz for segment in segments) // case.granule_bytes
     relocate, others = _routines(case)

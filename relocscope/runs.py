@@ -88,7 +88,7 @@ class Run:
     def to_json(self) -> dict[str, Any]:
         """Return the object of `run --json`: plain dicts, lists, numbers and texts."""
         keys = [f.name for f in dataclasses.fields(self)]
-        facts = {key: _plain(getattr(self, key)) for key in keys[: keys.index("trace")]}
+        facts = {key: plain(getattr(self, key)) for key in keys[: keys.index("trace")]}
         return {"schema": SCHEMA, **facts}
 
 
@@ -198,9 +198,9 @@ def measure(
             "replay_seconds": round(replayed, 6),
         },
         outcome=str(meta.get("outcome", "completed")),
-        fault=_hexed(meta.get("fault"), _FAULT_REGISTERS),
+        fault=hexed(meta.get("fault"), FAULT_REGISTERS),
         copy=None if site is None else _copy(trace, site, cycles_at, costs.frequency_hz),
-        entry=_hexed(meta.get("entry"), _ENTRY_REGISTERS),
+        entry=hexed(meta.get("entry"), ENTRY_REGISTERS),
         image_ok=bool(meta.get("image_ok", False)),
         image_visible=bool(meta.get("image_ok", False)) and visible,
         stale_reads=len(costs.stale_lines),
@@ -224,8 +224,8 @@ def measure(
 
 
 _CACHES = ("l1i", "l1d", "l2", "l3", "store_buffer", "prefetch")
-_FAULT_REGISTERS = ("ec", "iss", "esr", "far", "elr")
-_ENTRY_REGISTERS = ("pc", "x0", "x1", "x2", "x3")
+FAULT_REGISTERS = ("ec", "iss", "esr", "far", "elr")
+ENTRY_REGISTERS = ("pc", "x0", "x1", "x2", "x3")
 
 
 def _copy(trace: "Trace", site: CopySite, cycles_at: Mapping[int, int], frequency_hz: int) -> dict[str, Any]:
@@ -264,7 +264,8 @@ def _inside(lines: Any, ranges: Any) -> int:
     return int(found.sum())
 
 
-def _hexed(facts: Mapping[str, Any] | None, registers: tuple[str, ...]) -> dict[str, Any] | None:
+def hexed(facts: Mapping[str, Any] | None, registers: tuple[str, ...]) -> dict[str, Any] | None:
+    """Return facts of a trace's meta as JSON carries them: registers and addresses as hex text."""
     if facts is None:
         return None
     return {
@@ -272,9 +273,10 @@ def _hexed(facts: Mapping[str, Any] | None, registers: tuple[str, ...]) -> dict[
     }
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return the value as plain dicts, lists, numbers and texts."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return value
