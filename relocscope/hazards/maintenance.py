@@ -78,7 +78,7 @@ def _partial(subject: Subject) -> Iterator[Finding]:
     maintained = _count(lines.did(Deed.MAINTAINED), begins)
     stored = _count(lines.did(Deed.STORED_CACHED) | lines.did(Deed.STORED_UNCACHED), begins)
     whole = np.diff(np.append(begins, len(page)))
-    partial = (maintained > 0) & (maintained < whole) & (stored > maintained)
+    partial = (maintained > 0) & (stored > maintained)
     if partial.any():
         first = int(np.argmax(partial))
         yield Finding(

@@ -252,6 +252,46 @@ def narrow(guest: Guest) -> None:
     guest.cpu.sysreg["TCR_EL1"] = guests.TCR_EL1 & ~63 | 28
 
 
+def folded(by: int) -> Callable[[Guest], None]:
+    """TTBR0 with 36 bits that maps one page of its own to itself plus `by`: p?d_index() masks what it is given."""
+
+    def prepare(guest: Guest) -> None:
+        tables = guest.tables(va_bits=36)
+        tables.map(RAM, RAM, RAM_BYTES, NORMAL, PAGE)
+        tables.map(0x2_0000_0000, 0x2_0000_0000 + by, PAGE, NORMAL, PAGE)
+        guest.translate_el1(tables)
+        guest.cpu.sysreg["TCR_EL1"] = guests.TCR_EL1 & ~63 | 28
+
+    return prepare
+
+
+def over_tables(guest: Guest) -> None:
+    """As `two_upper`, with X1 at the second table's first page and the first TTBR1 in X2, the second in X3."""
+    two_upper(page=DATA)(guest)
+    first, second = guest.cpu.x[1], guest.cpu.x[2]
+    guest.cpu.x[1], guest.cpu.x[2], guest.cpu.x[3] = second, first, second
+
+
+THERE = "msr ttbr1_el1, x3\n isb\n tlbi vmalle1\n dsb nsh\n"
+BACK = "msr ttbr1_el1, x2\n isb\n tlbi vmalle1\n dsb nsh\n"
+
+
+def only_second(source: str) -> Made:
+    """The source, with all the memory of the second TTBR1 table as the image."""
+
+    def make(directory: Any) -> Trace:
+        trace = guest(source, prepare=over_tables)(directory)
+        # Both tables are known; the second is the one whose rows came later.
+        pages = trace.table_pages[(trace.table_pages["ttbr"] == 1) & (trace.table_pages["epoch"] > 0)][:1]
+        rows = trace.ranges.copy()
+        row = rows[rows["role"] == Role.DESTINATION]
+        row["pa"], row["size"] = pages["pa"], PAGE
+        rows[rows["role"] == Role.DESTINATION] = row
+        return replace(trace, ranges=rows)
+
+    return make
+
+
 MORE_THAT_RAISE: dict[str, tuple[str, Made]] = {
     "a shareability alone": ("mismatched-attributes", guest(FLAT, prepare=aliased(NORMAL & ~(3 << 8) | SH_OUTER))),
     "a store past the caches after one through them": (
@@ -278,6 +318,11 @@ MORE_THAT_RAISE: dict[str, tuple[str, Made]] = {
         case("rfc-v1-el1", memory=memory_map(extra=region("nomap", 0xA000_0000, "64KiB")),
              segments=segments(0x8008_0000)),
     ),
+    "a leaf that wraps around, touched by nothing": (
+        "idmap-out-of-reach",
+        guest(FLAT, prepare=folded(1 << 36)),
+    ),
+    "tables that came back into force": ("live-tables-overwritten", only_second(THERE + "str xzr, [x1]\n" + FLAT)),
     "tables of 39 bits with T0SZ alone": (
         "idmap-out-of-reach",
         case("rfc-v1-el1", **SEATTLE, map__va_bits=39),
@@ -301,6 +346,25 @@ MORE_THAT_DO_NOT: dict[str, tuple[str, Made]] = {
         guest("mrs x2, sctlr_el1\n orr x2, x2, #2\n msr sctlr_el1, x2\n isb\n add x1, x1, #1\n ldr x2, [x1]\n" + FLAT,
               prepare=cached),
     ),
+    "a leaf that leads elsewhere": ("idmap-out-of-reach", guest(FLAT, prepare=folded(1 << 37 | PAGE))),
+    "tables that are no longer in force": (
+        "live-tables-overwritten",
+        only_second(THERE + BACK + "str xzr, [x1]\n" + FLAT),
+    ),
+    "tables of a regime that is off by then": (
+        "live-tables-overwritten",
+        only_second(THERE + CACHES_OFF + "str xzr, [x1]\n" + FLAT),
+    ),
+    "code that runs before its turn to be overwritten": (
+        "code-overwritten",
+        guest("str xzr, [x1, #2048]\n" + subroutine("call", "copy"), prepare=has_code),
+    ),
+    "tables for a copy that there is": ("kdump-built-tables", case("v5.17-nvhe")),
+    "an abort that is no alignment fault": (
+        "unaligned-device",
+        guest("mov x2, #0x2100000000\n ldr x3, [x2]\n" + FLAT, prepare=cached),
+    ),
+    "a nomap region": ("unknown-region-mapped", case("rfc-v1-el1", **NOMAP)),
     "flat, with tables elsewhere": ("live-tables-overwritten", case("rfc-v1-nvhe")),
     "a nomap region that is Device": (
         "nomap-cacheable",
@@ -328,6 +392,11 @@ def test_other_ways_to_raise_one(name, tmp_path):
 def test_other_near_misses(name, tmp_path):
     hazard, make = MORE_THAT_DO_NOT[name]
     assert hazard not in [each["id"] for each in hazards(make(tmp_path))]
+
+
+def test_evidence_counts_the_pages_in_place_and_no_others(tmp_path):
+    found = {each["id"]: each for each in hazards(case("v4.19-nvhe")(tmp_path))}
+    assert found["self-copy-invalidated"]["evidence"].startswith("4 pages")
 
 
 def test_under_stage_2_an_invalidate_at_el1_cleans():
