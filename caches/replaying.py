@@ -3,8 +3,8 @@
 Memory does not grow with the trace, whose arrays may be mapped files.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import config as numba_config
@@ -31,6 +31,7 @@ from caches.tape import (
     walk_reads_of,
 )
 from traces.errors import InputError
+from traces.expand import executed_counts
 from traces.outcome import Outcome
 from traces.schema import LEAVES
 from traces.trace import Trace
@@ -44,6 +45,23 @@ CHUNK_PAGES = 128
 
 WORTHWHILE = 2048
 """Executions between two marks from which on it is worth while to look for pages that repeat."""
+
+
+class Saved(NamedTuple):
+    """A Replay as it was at one point."""
+
+    at: int
+    inside: int
+    value: int
+    pages_skipped: int
+    stale: int
+    lost: int
+    arrays: Mapping[str, NDArray[Any]]
+
+    @property
+    def bytes(self) -> int:
+        """What it takes."""
+        return sum(array.nbytes for array in self.arrays.values())
 
 
 class Replay:
@@ -71,6 +89,8 @@ class Replay:
         self.config = config
         self.at = 0
         """Executions replayed so far."""
+        self.inside = 0
+        """Instructions of the next one that have been replayed, by `step`."""
         self._value = 0
         self._stale: dict[int, None] = {}
         self._lost: dict[int, None] = {}
@@ -119,6 +139,30 @@ class Replay:
         """Modelled cycles so far."""
         return int(self._state.words[0]["retire"])
 
+    @property
+    def state(self) -> State:
+        """The machine as it is; to be looked at only."""
+        return self._state
+
+    @property
+    def insn_cycles(self) -> Ints:
+        """[row of Trace.insns, leaf]: cycles so far; to be looked at only."""
+        cycles: Ints = self._members["insn_cycles"]
+        return cycles
+
+    @property
+    def insn_count(self) -> Ints:
+        """[row of Trace.insns]: how often it was executed so far; to be looked at only."""
+        count: Ints = self._members["insn_count"]
+        return count
+
+    def count(self, part: str, name: str) -> int:
+        """Return one counter as it is now, by the names of `Outcome.counters`; `stale` and `lost` of lines `truth`."""
+        if part == "truth":
+            return len(self._stale if name == "stale" else self._lost)
+        row, column = COUNTER_ROWS.index(part), COUNTER_COLUMNS[part].index(name)
+        return int(self._state.words["counters"][0, row, column])
+
     def advance(self, stop: int | None = None) -> None:
         """Replay up to execution `stop` of the trace, or to its end."""
         end = len(self.trace.executions) if stop is None else min(stop, len(self.trace.executions))
@@ -132,6 +176,52 @@ class Replay:
             while self.at < limit and self._steady.possible():
                 self._stretch_of_pages(limit)
             self._compiled(min(end, ends))
+
+    def step(self) -> None:
+        """Replay one instruction. Inside an execution only this and `restore` may follow."""
+        executed = int(executed_counts(self.trace, self.at, self.at + 1)[0])
+        block = self._members["blocks"][int(self.trace.executions[self.at])]
+        last = self.inside + 1 == executed
+        follows = last and self.at + 1 < len(self.trace.executions)
+        next_block = self._members["blocks"][int(self.trace.executions[self.at + 1])] if follows else block
+        values = np.zeros(max(1, int(block[2])), np.int64)
+        values[: int(block[2])] = as_int64(self.trace.values[self._value : self._value + int(block[2])])
+        members = {
+            "executions": np.array([0, 1 if follows else -1], np.int64),
+            "blocks": np.array([[int(block[0]) + self.inside, 1, 0], next_block], np.int64),
+            "values": values,
+        }
+        replay_compiled(views.record(self._state.words, MACHINE_TYPE, self._members | members), self.at, 1)
+        self.inside += 1
+        if last:
+            self._value += int(block[2])
+            self.at, self.inside = self.at + 1, 0
+        self._drain()
+        self._raise_failure()
+
+    def save(self) -> "Saved":
+        """Return what `restore` needs to go back to here."""
+        arrays = {name: array.copy() for name, array in self._changing()}
+        return Saved(self.at, self.inside, self._value, self.pages_skipped, len(self._stale), len(self._lost), arrays)
+
+    def restore(self, saved: "Saved") -> None:
+        """Go back, or forward, to where `saved` was made of this replay."""
+        for name, array in self._changing():
+            np.copyto(array, saved.arrays[name])
+        self.at, self.inside, self._value, self.pages_skipped = saved[:4]
+        for lines, count in ((self._stale, saved.stale), (self._lost, saved.lost)):
+            while len(lines) > count:
+                lines.popitem()
+        if self._steady:
+            self._steady.forget()
+
+    def _changing(self) -> Iterator[tuple[str, NDArray[Any]]]:
+        """Yield what a replay changes, by name."""
+        yield "words", self._state.words
+        yield "tags", self._state.tags
+        yield "lines", self._state.lines
+        for name in ("checkpoint_cycles", "insn_cycles", "insn_count", "predictor"):
+            yield name, self._members[name]
 
     def _quiet(self, at: int) -> tuple[int, int]:
         """Return the next long stretch in which nothing happens but instructions, or what is left of this one."""

@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from relocscope.commands import accuracy, check, explain, kernel, lists, run, selftest, trace
+from relocscope.commands import accuracy, check, explain, kernel, lists, run, selftest, step, trace
 from traces.errors import InputError
 
 STATUS_CHECK_FAILED, STATUS_BAD_INPUT, STATUS_INTERRUPTED = 1, 2, 130
@@ -32,6 +32,7 @@ for command in (
     explain.explain,
     run.run,
     check.check,
+    step.step,
     lists.cases,
     lists.cores,
     lists.mechanisms,

@@ -243,6 +243,21 @@ def stored_pages(trace: Trace, bounds: Sequence[int]) -> list[NDArray[np.uint64]
     return found
 
 
+def first_stores(trace: Trace) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """Return the 4 KiB pages that the run stored to, in the order in which it began to, and the executions that did."""
+    pages, executions = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]
+    for table in chunks(_grouped(trace, ())):
+        rows = table[table["pa"] != NO_PA]
+        page = rows["pa"] & ~np.uint64(PAGE_BYTES - 1)
+        begins = np.flatnonzero(np.concatenate([[True], page[1:] != page[:-1]])) if len(page) else np.zeros(0, int)
+        pages.append(page[begins])
+        executions.append(rows["execution"][begins].astype(np.int64))
+    every, at = np.concatenate(pages), np.concatenate(executions)
+    distinct, first = np.unique(every, return_index=True)
+    order = np.argsort(first)
+    return distinct[order], at[first[order]]
+
+
 def _grouped(trace: Trace, maintenance: Collection[Maintenance]) -> Trace:
     """Keep this maintenance, and of the stores of one block through one base the first of each 64 bytes.
 

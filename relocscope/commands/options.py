@@ -36,18 +36,47 @@ json_option = click.option(
 
 def machine_options(command: Command) -> Command:
     """Add --core, --size, --set and --sample."""
+    return _SAMPLE(core_options(command))
+
+
+_SAMPLE = click.option(
+    "--sample", is_flag=True, help="Time a long copy by its first pages and its end: quicker, less exact."
+)
+
+
+def core_options(command: Command) -> Command:
+    """Add --core, --size and --set."""
     for option in (
         click.option(
             "--set", "settings", metavar="KEY=VALUE", multiple=True, help="Set a field of case or core; repeatable."
         ),
         click.option("--size", metavar="SIZE", help="Size of the image: 25MiB, 37MB, 4096."),
-        click.option(
-            "--sample", is_flag=True, help="Time a long copy by its first pages and its end: quicker, less exact."
-        ),
         click.option("--core", metavar="NAME", help="Modelled core (`relocscope cores`) or a core file (my.toml)."),
     ):
         command = option(command)
     return command
+
+
+def kernel_options(command: Command) -> Command:
+    """Add --kernel and --boot, the other way to write CASE (`case_of`)."""
+    boots = click.Choice(["el1", "nvhe", "vhe"])
+    of_image = "A kernel image or vmlinux; with --boot the same as image:IMAGE@BOOT."
+    return click.option("--kernel", metavar="IMAGE", help=of_image)(
+        click.option("--boot", type=boots, help="How that kernel was booted.")(command)
+    )
+
+
+def case_of(case: str | None, kernel: str | None, boot: str | None, default: str | None = None) -> str:
+    """Return CASE, or what --kernel and --boot mean; `default` where neither is given."""
+    if kernel is not None:
+        if case is not None or boot is None:
+            raise InputError("--kernel: give it with --boot and without CASE")
+        return f"image:{kernel}@{boot}"
+    if boot is not None:
+        raise InputError("--boot: belongs to --kernel; for a case write --set boot=...")
+    if case is None and default is None:
+        raise InputError("CASE: missing; `relocscope cases` lists them")
+    return str(case or default)
 
 
 def settings_of(pairs: tuple[str, ...], size: str | None) -> dict[str, str]:

@@ -2,13 +2,20 @@
 
 import click
 
-from relocscope.commands.options import json_option, machine_options, settings_of, wants_text, write_json
+from relocscope.commands.options import (
+    case_of,
+    json_option,
+    kernel_options,
+    machine_options,
+    settings_of,
+    wants_text,
+    write_json,
+)
 
 
 @click.command()
 @click.argument("case", metavar="[CASE]", required=False)
-@click.option("--kernel", metavar="IMAGE", help="A kernel image or vmlinux; with --boot the same as image:IMAGE@BOOT.")
-@click.option("--boot", type=click.Choice(["el1", "nvhe", "vhe"]), help="How that kernel was booted.")
+@kernel_options
 @machine_options
 @json_option
 def run(
@@ -28,18 +35,10 @@ def run(
     from relocscope.operand import operand, with_settings
     from relocscope.progress import Progress
     from relocscope.runs import run_operand
-    from traces.errors import InputError
 
-    if kernel is not None:
-        if case is not None or boot is None:
-            raise InputError("--kernel: give it with --boot and without CASE")
-        case = f"image:{kernel}@{boot}"
-    elif boot is not None:
-        raise InputError("--boot: belongs to --kernel; for a case write --set boot=...")
-    if case is None:
-        raise InputError("CASE: missing; `relocscope cases` lists them")
-    with Progress(f"running {case}"):
-        result = run_operand(with_settings(operand(case), settings_of(settings, size), core=core, sample=sample))
+    name = case_of(case, kernel, boot)
+    with Progress(f"running {name}"):
+        result = run_operand(with_settings(operand(name), settings_of(settings, size), core=core, sample=sample))
     if wants_text(json_path):
         from relocscope import render
 

@@ -1,0 +1,72 @@
+"""Control: a session in a person's hands: what it stops for, and the answers to what is said to it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from relocscope.stepping import texts, views
+from relocscope.stepping.session import Session
+from relocscope.stepping.stops import Stop
+
+Words = Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a command gives: facts for `--json`, and text."""
+
+    facts: dict[str, Any]
+    text: str
+    over: bool = False
+    """The session ends with this."""
+
+
+@dataclass(slots=True, eq=False)
+class Control:
+    """A session and its stops. A movement that fails leaves it where it was."""
+
+    session: Session
+    stops: dict[int, Stop] = field(default_factory=dict)
+    """By number: breakpoints and watchpoints."""
+    next_stop: int = 1
+
+    def here(self, stopped: str = "") -> Answer:
+        """Answer with where the session stands."""
+        facts = views.position(self.session)
+        return Answer({**facts, "stopped": stopped or None}, texts.position(facts, stopped))
+
+    def move(self, number: int, stopped: str = "") -> Answer:
+        """Go there, but not beyond either end."""
+        end = self.session.timeline.end
+        self.session.go(min(max(number, 0), end))
+        if number > end or (self.session.at_end and not stopped):
+            stopped = "the end"
+        return self.here(stopped or ("the start" if number < 0 else ""))
+
+    def seek(self, wanted: Sequence[tuple[str, Stop]]) -> Answer:
+        """Go to the first place after this instruction where any of them holds, or to the end."""
+        session = self.session
+        start = min(session.number + 1, session.timeline.end)
+        found = _nearest([(words, stop.after(session, start)) for words, stop in wanted], min)
+        return self.move(session.timeline.end if found is None else found[1], "" if found is None else found[0])
+
+    def seek_back(self, wanted: Sequence[tuple[str, Stop]]) -> Answer:
+        """Go to the last place before this instruction where any of them holds, or to the start."""
+        session = self.session
+        found = _nearest([(words, stop.before(session, session.number)) for words, stop in wanted], max)
+        return self.move(0 if found is None else found[1], "the start" if found is None else found[0])
+
+    def set_stops(self) -> list[tuple[str, Stop]]:
+        """Return breakpoints and watchpoints with their words."""
+        return [(f"{number}: {stop.words}", stop) for number, stop in self.stops.items()]
+
+    def add_stop(self, stop: Stop) -> Answer:
+        """Note a breakpoint or watchpoint."""
+        number, self.next_stop = self.next_stop, self.next_stop + 1
+        self.stops[number] = stop
+        return Answer({"stop": number, "what": stop.words}, f"{number}: {stop.words}")
+
+
+def _nearest(found: Sequence[tuple[str, int | None]], choose: Callable[..., tuple[str, int]]) -> tuple[str, int] | None:
+    there = [(words, number) for words, number in found if number is not None]
+    return choose(there, key=lambda each: each[1]) if there else None

@@ -1,0 +1,99 @@
+"""Line mode: commands from stdin, one a line, answers as text or as JSON Lines."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+from relocscope.stepping.commands import COMMANDS, run
+from relocscope.stepping.control import Answer, Control
+from traces.errors import InputError
+
+PROMPT = "(relocscope) "
+_HISTORY = Path("~/.local/state/relocscope/step_history")
+_HISTORY_LINES = 1000
+
+
+def converse(control: Control, json_out: IO[str] | None = None, *, text: bool = True) -> None:
+    """Carry out commands until `quit` or the end of input. An error is one line, and ends nothing.
+
+    With `json_out` there is one object a command on it: the facts of the answer with `command`, or `command` and
+    `error`. `text`: whether answers for people go to stdout.
+    """
+    for line in _lines(control):
+        try:
+            answer = run(control, line)
+        except (InputError, KeyboardInterrupt) as error:
+            _refuse(line, str(error) or "interrupted", json_out)
+            continue
+        if answer is None:
+            continue
+        if answer.over:
+            break
+        _say(line, answer, json_out, text=text)
+
+
+def _say(line: str, answer: Answer, json_out: IO[str] | None, *, text: bool) -> None:
+    if json_out is not None:
+        json_out.write(json.dumps({"command": line.strip(), **answer.facts}) + "\n")
+        json_out.flush()
+    if text:
+        sys.stdout.write(f"{answer.text}\n")
+        sys.stdout.flush()
+
+
+def _refuse(line: str, error: str, json_out: IO[str] | None) -> None:
+    if json_out is not None:
+        json_out.write(json.dumps({"command": line.strip(), "error": error}) + "\n")
+        json_out.flush()
+    sys.stderr.write(f"relocscope: {' '.join(error.split())}\n")
+
+
+def _lines(control: Control) -> Iterator[str]:
+    """Yield lines of stdin; where a person types them, with history and completion."""
+    if not sys.stdin.isatty():
+        yield from sys.stdin
+        return
+    history = _edited(control)
+    sys.stdout.write("`help` lists the commands; an empty line repeats the last one.\n")
+    last = ""
+    try:
+        while True:
+            line = input(PROMPT)
+            last = line if line.strip() else last
+            yield last
+    except EOFError:
+        sys.stdout.write("\n")
+    finally:
+        history()
+
+
+def _edited(control: Control) -> Callable[[], None]:
+    """Turn on line editing where Python has it; return what keeps the history at the end."""
+    try:
+        import readline
+    except ImportError:
+        return lambda: None
+    path = _HISTORY.expanduser()
+    with suppress(OSError):
+        readline.read_history_file(path)
+    readline.set_history_length(_HISTORY_LINES)
+
+    def complete(text: str, number: int) -> str | None:
+        first = not readline.get_line_buffer()[: readline.get_begidx()].strip()
+        known = list(COMMANDS) if first else [*control.session.symbols, *COMMANDS]
+        fitting = [f"{name} " for name in known if name.startswith(text)]
+        return fitting[number] if number < len(fitting) else None
+
+    readline.set_completer_delims(" ")
+    readline.set_completer(complete)
+    readline.parse_and_bind("tab: complete")
+
+    def save() -> None:
+        with suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            readline.write_history_file(path)
+
+    return save

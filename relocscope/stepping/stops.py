@@ -1,0 +1,182 @@
+"""Stops: what a run can be made to stop for, found in its trace or by its model, forwards or backwards.
+
+A stop is before the instruction that does it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from relocscope.stepping.session import Session
+from traces.errors import InputError
+from traces.schema import Access, Mark, MemoryType
+from traces.search import (
+    Condition,
+    at_address,
+    beginning,
+    first_after,
+    instructions,
+    last_before,
+    overlapping,
+    touching,
+)
+from traces.trace import Records, Trace
+
+if TYPE_CHECKING:
+    from caches.replaying import Replay
+
+LEVELS = ("l1d", "l2", "l3", "l1i")
+_MOVES_DATA = (Access.LOAD, Access.STORE, Access.LOAD_STORE, Access.ZERO)
+_STORES = (Access.STORE, Access.LOAD_STORE, Access.ZERO)
+TLBS = ("dtlb", "itlb", "l2tlb")
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """One thing to stop for. Just one of `condition` (of the trace) and `count` (of the model) is there."""
+
+    words: str
+    condition: Condition | None = None
+    count: "Callable[[Replay], int] | None" = None
+
+    def after(self, session: Session, number: int) -> int | None:
+        """Return the first instruction from `number` on that does it; the model may be left elsewhere."""
+        place = session.timeline.place(number)
+        found = None
+        if self.condition is not None:
+            found = first_after(session.trace, self.condition, place)
+        elif self.count is not None:
+            found = session.model.next_change(self.count, place)
+        return None if found is None else session.timeline.number(*found)
+
+    def before(self, session: Session, number: int) -> int | None:
+        """Return the last instruction before `number` that does it."""
+        place = session.timeline.place(number)
+        found = None
+        if self.condition is not None:
+            found = last_before(session.trace, self.condition, place)
+        elif self.count is not None:
+            found = session.model.last_change(self.count, place)
+        return None if found is None else session.timeline.number(*found)
+
+
+def at_pc(va: int) -> Stop:
+    """Stop at the instruction at an address."""
+    return Stop(f"the instruction at {va:#x}", at_address(va))
+
+
+def at_level(el: int) -> Stop:
+    """Stop at the first instruction at an exception level, each time that it is come to."""
+    if el not in (0, 1, 2):
+        raise InputError(f"el {el}: must be 0, 1 or 2")
+
+    def arrives(trace: Trace, marks: Records) -> NDArray[np.bool_]:
+        levels, rows = trace.epochs["el"], marks["a"].astype(np.int64)
+        here: NDArray[np.bool_] = (levels[rows] == el) & (levels[np.maximum(rows - 1, 0)] != el)
+        return here
+
+    return Stop(f"EL{el}", beginning([Mark.EPOCH], arrives))
+
+
+def at_device() -> Stop:
+    """Stop at a load or store of Device memory of any kind."""
+    return Stop(
+        "a load or store of Device memory",
+        touching(lambda table: (table["memory_type"] <= MemoryType.DEVICE_GRE) & np.isin(table["access"], _MOVES_DATA)),
+    )
+
+
+def of_type(name: str) -> Stop:
+    """Stop at an access of one memory type, by Arm's name."""
+    kinds = {kind.label.lower(): kind for kind in MemoryType}
+    if name.lower() not in kinds:
+        raise InputError(f"{name}: no memory type; {', '.join(kind.label for kind in MemoryType)}")
+    kind = kinds[name.lower()]
+    return Stop(f"a {kind.label} access", touching(lambda table: table["memory_type"] == kind))
+
+
+def at_access(start: int, size: int, field: str) -> Stop:
+    """Stop at an access to memory, by `pa` or by `va`."""
+    if size <= 0:
+        raise InputError(f"length {size}: must be positive")
+    return Stop(f"an access to {field} {start:#x}+{size:#x}", touching(overlapping(start, size, field)))
+
+
+def writing_register(number: int) -> Stop:
+    """Stop at what writes X0..X30 or SP (31)."""
+    return Stop(
+        f"a write of {'sp' if number == 31 else f'x{number}'}",
+        instructions(lambda insns: (insns["dst"] == number).any(axis=1)),
+    )
+
+
+def writing_system_register(name: str) -> Stop:
+    """Stop at an msr to a system register, by Arm's name."""
+    from emu.registers import encoding
+
+    crn, crm, op0, op1, op2 = encoding(name.upper())
+    word = 0xD500_0000 | op0 << 19 | op1 << 16 | crn << 12 | crm << 8 | op2 << 5
+    return Stop(f"a write of {name.upper()}", instructions(lambda insns: (insns["word"] & ~np.uint32(31)) == word))
+
+
+def at_regime() -> Stop:
+    """Stop at a new translation regime, or new tables or code under the present one."""
+    return Stop("a change of regime", beginning([Mark.EPOCH]))
+
+
+def at_exception() -> Stop:
+    """Stop at the first instruction after an exception."""
+    return Stop("an exception", beginning([Mark.EXCEPTION]))
+
+
+def at_miss(part: str) -> Stop:
+    """Stop at a miss in a cache or a TLB."""
+    if part not in (*LEVELS, *TLBS):
+        raise InputError(f"{part}: no cache and no TLB; {', '.join((*LEVELS, *TLBS))}")
+    return Stop(f"a miss in {part}", count=lambda replay: replay.count(part, "misses"))
+
+
+def at_walk() -> Stop:
+    """Stop at a table walk."""
+    return Stop("a table walk", count=lambda replay: replay.count("walk", "walks"))
+
+
+def at_page(session: Session, page: int) -> Stop:
+    """Stop at the first store to that page of the image, counted in the order in which the run stores them."""
+    pages, executions = session.page_starts
+    if not 0 <= page < len(pages):
+        raise InputError(f"page {page}: the run stores {len(pages)} pages")
+    inside = overlapping(int(pages[page]), 4096)
+    within = touching(lambda table: inside(table) & np.isin(table["access"], _STORES))
+    return Stop(
+        f"the first store to page {page}",
+        lambda trace, start, stop: within(trace, start, min(stop, int(executions[page]) + 1))[:1]
+        if start <= int(executions[page])
+        else np.zeros((0, 2), np.int64),
+    )
+
+
+def at_hazard() -> tuple[Stop, ...]:
+    """Stop where it goes wrong: stale data read, dirty data lost, an exception that the guest did not ask for."""
+
+    def unmeant(trace: Trace, marks: Records) -> NDArray[np.bool_]:
+        faults: NDArray[np.bool_] = trace.exceptions["meant"][marks["a"].astype(np.int64)] == 0
+        return faults
+
+    return (
+        Stop("stale data are read", count=lambda replay: replay.count("truth", "stale")),
+        Stop("dirty data are lost", count=lambda replay: replay.count("truth", "lost")),
+        Stop("a fault", beginning([Mark.EXCEPTION], unmeant)),
+    )
+
+
+def outside(session: Session, name: str) -> Stop:
+    """Stop at the first instruction that belongs to another symbol than that one."""
+    named = sorted((va, each) for each, va in session.symbols.items() if not each.startswith(".L"))
+    start = session.symbols[name]
+    end = min((va for va, _ in named if va > start), default=start + 4096)
+    low, high = np.uint64(start), np.uint64(end)
+    return Stop(f"the end of {name}", instructions(lambda insns: (insns["va"] < low) | (insns["va"] >= high)))
