@@ -1,4 +1,4 @@
-"""The little of ELF that finding code by name needs, read from files that nobody vouches for.
+"""The little of ELF that finding code by name, and memory in a core dump, needs, from files that nobody vouches for.
 
 Own code, because the file may be hostile: every offset is checked against the file, strings are bounded, and nothing is
 read that was not asked for (a vmlinux with debug information has a gigabyte of it).
@@ -36,8 +36,23 @@ _SYMBOL = np.dtype(
 )
 _RELOCATION = np.dtype([("offset", "<u8"), ("info", "<u8"), ("addend", "<i8")])
 
+_LOAD_HEADER = np.dtype(
+    [
+        ("type", "<u4"),
+        ("flags", "<u4"),
+        ("offset", "<u8"),
+        ("va", "<u8"),
+        ("pa", "<u8"),
+        ("file_bytes", "<u8"),
+        ("memory_bytes", "<u8"),
+        ("align", "<u8"),
+    ]
+)
+
 _CLASS_64, _LITTLE_ENDIAN, _AARCH64 = 2, 1, 183
-_RELOCATABLE = 1
+_RELOCATABLE, _CORE = 1, 4
+_LOAD = 1
+_UNCOUNTED = 0xFFFF
 _SYMTAB, _RELA, _NOBITS = 2, 4, 8
 _EXECUTABLE, _COMPRESSED = 4, 0x800
 _FIRST_RESERVED_SECTION = 0xFF00
@@ -56,6 +71,58 @@ class Place:
     """As the symbol says; 0 where it does not."""
 
 
+@dataclass(frozen=True, slots=True)
+class LoadSegment:
+    """A PT_LOAD of a core file: `memory_bytes` at `pa`, of which the first `file_bytes` are in the file."""
+
+    pa: int
+    memory_bytes: int
+    offset: int
+    file_bytes: int
+
+
+def core_segments(path: Path, data: Buffer) -> tuple[LoadSegment, ...]:
+    """Return what an ELF core (dump-guest-memory, /proc/vmcore) holds of memory, in the order of its program headers.
+
+    Raises InputError for every other ELF file, and for one that ends before what its headers say is in it.
+    """
+    if _kind(path, data) != _CORE:
+        raise InputError(f"{path}: an ELF file, but no core dump (e_type must be {_CORE})")
+    *_, offset, _, _, _, entry_bytes, count, _, _, _ = _HEADER.unpack_from(data)
+    if count == _UNCOUNTED:
+        raise InputError(f"{path}: ELF core with {_UNCOUNTED} program headers or more, which is not supported")
+    if entry_bytes != _LOAD_HEADER.itemsize or offset + count * entry_bytes > len(data):
+        raise InputError(f"{path}: ELF program headers {offset:#x}+{count * entry_bytes:#x} are not inside the file")
+    rows = np.frombuffer(data, _LOAD_HEADER, count, offset).copy()  # or the file could not be closed
+    found = []
+    for number in np.flatnonzero((rows["type"] == _LOAD) & (rows["memory_bytes"] != 0)).tolist():
+        pa, size, at, inside = (int(rows[number][name]) for name in ("pa", "memory_bytes", "offset", "file_bytes"))
+        if inside > size:
+            raise InputError(f"{path}: ELF segment {number}: p_filesz {inside:#x} must not exceed p_memsz {size:#x}")
+        if at + inside > len(data):
+            raise InputError(
+                f"{path}: truncated: ELF segment {number} is at {at:#x}+{inside:#x}, the file has {len(data):#x} bytes"
+            )
+        found.append(LoadSegment(pa, size, at, inside))
+    if not found:
+        raise InputError(f"{path}: ELF core without a segment of memory (PT_LOAD)")
+    return tuple(found)
+
+
+def _kind(path: Path, data: Buffer) -> int:
+    """Return e_type of a little-endian 64-bit AArch64 file. Raises InputError for every other."""
+    if len(data) < _HEADER.size:
+        raise InputError(f"{path}: truncated ELF header")
+    _, width, order, _, kind, machine, *_ = _HEADER.unpack_from(data)
+    if width != _CLASS_64:
+        raise InputError(f"{path}: a 32-bit ELF file; only 64-bit AArch64 is supported")
+    if order != _LITTLE_ENDIAN:
+        raise InputError(f"{path}: a big-endian ELF file; only little-endian AArch64 is supported")
+    if machine != _AARCH64:
+        raise InputError(f"{path}: ELF machine {machine}; only AArch64 ({_AARCH64}) is supported")
+    return int(kind)
+
+
 class Elf:
     """A little-endian 64-bit AArch64 ELF file."""
 
@@ -63,16 +130,7 @@ class Elf:
         """Read the headers. Raises InputError for every other kind of ELF file, and for damaged ones."""
         self._path = path
         self._data = data
-        if len(data) < _HEADER.size:
-            raise InputError(f"{path}: truncated ELF header")
-        _, width, order, _, kind, machine, *_ = _HEADER.unpack_from(data)
-        if width != _CLASS_64:
-            raise InputError(f"{path}: a 32-bit ELF file; only 64-bit AArch64 is supported")
-        if order != _LITTLE_ENDIAN:
-            raise InputError(f"{path}: a big-endian ELF file; only little-endian AArch64 is supported")
-        if machine != _AARCH64:
-            raise InputError(f"{path}: ELF machine {machine}; only AArch64 ({_AARCH64}) is supported")
-        self.relocatable = kind == _RELOCATABLE
+        self.relocatable = _kind(path, data) == _RELOCATABLE
         self._sections = self._read_sections()
 
     def _read_sections(self) -> NDArray[Any]:

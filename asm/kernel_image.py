@@ -9,7 +9,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -118,6 +118,25 @@ def import_symbol(path: Path | str, symbol: str) -> Routine:
     if elf.needs_linking(place.offset, end):
         raise InputError(f"{path}: symbol {symbol!r} has relocations to be applied; link it first")
     return _routine(f"{path.name}@{symbol}", data[place.offset : end], path, place.offset, symbol)
+
+
+def import_from_page(path: Path, page: bytes, pa: int, at: int) -> Routine:
+    """Take the relocation routine out of its control page, as a memory dump (`path`) holds that at `pa`.
+
+    It must begin at byte `at`, where the PE is about to execute. Raises InputError where it does not.
+    """
+    site = patterns.find_relocate(Code(page, 0, len(page)))
+    if site is None:
+        raise InputError(f"{path}: no arm64 relocation routine in the page of PC, {pa:#x}")
+    if site.start != at:
+        raise InputError(
+            f"{path}: PC is at {pa + at:#x}; the relocation routine of this page begins at {pa + site.start:#x}, "
+            "and the dump must be taken there"
+        )
+    search = _Search(Container(path, "memory", page, 0))
+    protocol = Protocol.KIMAGE if site.kimage_offsets else Protocol.MMU_OFF
+    routine = search.relocate_routine(site, protocol)
+    return replace(routine, source=f"memory: {path} at {pa + site.start:#x}")
 
 
 @dataclass(frozen=True, slots=True)

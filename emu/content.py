@@ -41,7 +41,7 @@ class ImageContent:
         """Write page i of the image to the physical page `at[i]`."""
         for first, words in self._chunks():
             pages = at[first : first + len(words)]
-            for rows, inside, selected in _rows(memory, pages, self._page_bytes):
+            for rows, inside, selected in page_rows(memory, pages, self._page_bytes):
                 rows[inside] = words if selected is None else words[selected]
 
     def wrong_pages(self, memory: PhysicalMemory, at: Words) -> NDArray[np.int64]:
@@ -49,7 +49,7 @@ class ImageContent:
         wrong: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
         for first, words in self._chunks():
             pages = at[first : first + len(words)]
-            for rows, inside, selected in _rows(memory, pages, self._page_bytes):
+            for rows, inside, selected in page_rows(memory, pages, self._page_bytes):
                 numbers = np.arange(len(pages)) if selected is None else np.flatnonzero(selected)
                 same = (rows[inside] == words[numbers]).all(axis=1)
                 wrong.append(first + numbers[~same])
@@ -65,10 +65,13 @@ class ImageContent:
             yield first, words
 
 
-def _rows(
+def page_rows(
     memory: PhysicalMemory, pages: Words, page_bytes: int
 ) -> Iterator[tuple[Words, NDArray[np.int64], NDArray[np.bool_] | None]]:
-    """For each region that holds some of `pages`: memory as [page, word], their rows, and which of `pages` they are."""
+    """For each region that holds some of `pages`: memory as [page, word], their rows, and which of `pages` they are.
+
+    `None`: all of them. Pages that lie in no region, or across two, are left out.
+    """
     for region in memory.regions:
         first = -region.pa % page_bytes
         inside = (pages >= np.uint64(region.pa + first)) & (pages < np.uint64(region.pa + region.size))

@@ -1,11 +1,12 @@
 """Guest: a machine that is about to leave its old kernel, and what running it gives."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from asm.routines import Routine
 from emu import phases
 from emu.content import ImageContent
 from emu.cpu import MODELS
@@ -111,7 +112,7 @@ class Guest:
         """Instructions after which the run is given up."""
         if self.scenario.instruction_budget is not None:
             return self.scenario.instruction_budget
-        return self.scenario.image_bytes // 4096 * _INSTRUCTIONS_PER_4K + _INSTRUCTIONS_BESIDE + self._before
+        return default_budget(self.scenario.image_bytes) + self._before
 
     def run(self, *, capture: bool = True) -> FunctionalRun:
         """Run from here to the new kernel's first instruction. Without `capture` the trace has no executions."""
@@ -126,42 +127,68 @@ class Guest:
             symbols=self.symbols,
             capture=capture,
         )
-        entry = _entry(machine) if result.outcome == "completed" else None
         present = all(self.memory.contains(span.pa, span.size) for span in self.scenario.destinations)
         image_ok = present and not len(self._content.wrong_pages(self.memory, self.image_pages))
-        trace = replace(result.trace, ranges=self.ranges)
-        copy = copy_site(trace) if capture else None
-        return FunctionalRun(
-            trace=replace(trace, meta=self._meta(result, trace, entry, image_ok, copy)),
-            outcome=result.outcome,
-            fault=result.fault,
-            entry=entry,
-            image_ok=image_ok,
-            image_bytes=self.scenario.image_bytes,
-            pages=self.scenario.pages,
-            destination=tuple((span.pa, span.size) for span in self.scenario.destinations),
-            copy=copy,
+        relocation = Relocation(
+            routine=self.scenario.relocate,
+            boot=self.scenario.boot,
+            destinations=self.scenario.destinations,
+            page_bytes=self.scenario.granule_bytes,
+            symbols=self.symbols,
+            table_roots=self.table_roots,
+            ranges=self.ranges,
         )
+        return relocation.conclude(machine, result, image_ok=image_ok)
 
-    def _meta(
-        self, result: RunResult, trace: Trace, entry: Entry | None, image_ok: bool, copy: CopySite | None
-    ) -> dict[str, Any]:
-        """Say what the trace cannot: JSON-able, addresses and registers as plain numbers."""
-        routine = self.scenario.relocate
-        return {
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Relocation:
+    """What a run relocates: what its trace cannot find out for itself."""
+
+    routine: Routine
+    boot: Boot
+    destinations: tuple[Span, ...]
+    page_bytes: int
+    symbols: Mapping[str, int]
+    table_roots: Mapping[str, int]
+    ranges: Records
+
+    def conclude(self, machine: Machine, result: RunResult, *, image_ok: bool) -> FunctionalRun:
+        """Put together what is known once the machine has run."""
+        entry = _entry(machine) if result.outcome == "completed" else None
+        trace = replace(result.trace, ranges=self.ranges)
+        copy = copy_site(trace) if len(trace.executions) else None
+        image_bytes = sum(span.size for span in self.destinations)
+        told = {
             **result.trace.meta,
-            "routine": {"name": routine.name, "sha256": routine.sha256, "source": routine.source},
-            "boot": self.scenario.boot.value,
+            "routine": {"name": self.routine.name, "sha256": self.routine.sha256, "source": self.routine.source},
+            "boot": self.boot.value,
             "outcome": result.outcome,
             "fault": None if result.fault is None else asdict(result.fault),
             "entry": None if entry is None else asdict(entry),
             "image_ok": image_ok,
-            "image_bytes": self.scenario.image_bytes,
-            "pages": self.scenario.pages,
-            "symbols": self.symbols,
-            "table_roots": self.table_roots,
+            "image_bytes": image_bytes,
+            "pages": image_bytes // self.page_bytes,
+            "symbols": dict(self.symbols),
+            "table_roots": dict(self.table_roots),
             "copy": None if copy is None else _copy_meta(trace, copy),
         }
+        return FunctionalRun(
+            trace=replace(trace, meta=told),
+            outcome=result.outcome,
+            fault=result.fault,
+            entry=entry,
+            image_ok=image_ok,
+            image_bytes=image_bytes,
+            pages=image_bytes // self.page_bytes,
+            destination=tuple((span.pa, span.size) for span in self.destinations),
+            copy=copy,
+        )
+
+
+def default_budget(image_bytes: int) -> int:
+    """Return the instructions after which a relocation of so many bytes is given up."""
+    return image_bytes // 4096 * _INSTRUCTIONS_PER_4K + _INSTRUCTIONS_BESIDE
 
 
 def prepare_guest(scenario: Scenario) -> Guest:

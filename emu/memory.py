@@ -2,7 +2,7 @@
 
 import mmap
 import sys
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ _MAP_NORESERVE = 0x4000 if sys.platform == "linux" else 0
 
 
 class Region(NamedTuple):
-    """One stretch of RAM; `data` is the host memory itself, page-aligned."""
+    """One stretch of RAM; `data` is the host memory itself, page-aligned but where it lies otherwise in a file."""
 
     pa: int
     size: int
@@ -45,6 +45,34 @@ class PhysicalMemory:
 
     def add(self, pa: int, size: int) -> None:
         """Add zeroed RAM at [pa, pa + size). Both are page-aligned; regions never overlap."""
+        self._check(pa, size)
+        try:
+            pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE)
+        except (OSError, OverflowError, ValueError) as error:
+            raise InputError(f"memory: region {pa:#x}+{size:#x} cannot be had from the host: {error}") from error
+        self._insert(Region(pa, size, np.frombuffer(pages, np.uint8)))
+
+    def map_file(self, pa: int, size: int, file: BinaryIO, offset: int) -> None:
+        """Add RAM at [pa, pa + size) that holds what `file` has from `offset` on, all of which must be there.
+
+        Nothing is read until it is touched, and nothing is ever written to the file: a page that is written becomes
+        this memory's own.
+        """
+        self._check(pa, size)
+        before = offset % mmap.ALLOCATIONGRANULARITY
+        try:
+            pages = mmap.mmap(
+                file.fileno(),
+                size + before,
+                flags=mmap.MAP_PRIVATE | _MAP_NORESERVE,
+                prot=mmap.PROT_READ | mmap.PROT_WRITE,
+                offset=offset - before,
+            )
+        except (OSError, OverflowError, ValueError) as error:
+            raise InputError(f"memory: region {pa:#x}+{size:#x} cannot be mapped: {error}") from error
+        self._insert(Region(pa, size, np.frombuffer(pages, np.uint8, offset=before)))
+
+    def _check(self, pa: int, size: int) -> None:
         if pa < 0 or size <= 0 or (pa | size) % PAGE_BYTES:
             raise InputError(f"memory: region {pa:#x}+{size:#x} must be positive and aligned to {PAGE_BYTES:#x}")
         if pa + size > 1 << 52:
@@ -52,11 +80,8 @@ class PhysicalMemory:
         for region in self._regions:
             if pa < region.pa + region.size and region.pa < pa + size:
                 raise InputError(f"memory: region {pa:#x}+{size:#x} overlaps {region.pa:#x}+{region.size:#x}")
-        try:
-            pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE)
-        except (OSError, OverflowError, ValueError) as error:
-            raise InputError(f"memory: region {pa:#x}+{size:#x} cannot be had from the host: {error}") from error
-        region = Region(pa, size, np.frombuffer(pages, np.uint8))
+
+    def _insert(self, region: Region) -> None:
         self._regions = tuple(sorted((*self._regions, region), key=lambda each: each.pa))
 
     def contains(self, pa: int, size: int = 1) -> bool:

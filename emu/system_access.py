@@ -26,8 +26,8 @@ class SystemAccess:
             encoding(name)
         self._cpu = cpu
         self._forced = {f"SCTLR_EL{el}": pair for el, pair in forced_sctlr.items()}
-        self._id_registers = dict(id_registers)
-        self._names = set(id_registers) | set(self._forced)
+        self._id_registers = {name: value for name, value in id_registers.items() if cpu.sysreg[name] != value}
+        self._names = set(self._id_registers) | set(self._forced)
         if cpu.model == "max":
             self._names |= set(E2H_REDIRECTED) | set(E2H_ALIASES)
 

@@ -52,9 +52,13 @@ class Check:
 
 
 def check_operand(subject: Operand) -> Check:
-    """Check a case by running it, or a recorded trace as it is."""
+    """Check a case or a memory dump by running it, or a recorded trace as it is."""
     started = time.perf_counter()
-    if subject.case is None:
+    if subject.ram is not None:
+        from relocscope.emulate import ram_guest
+
+        trace = ram_guest(subject.ram).run().trace
+    elif subject.case is None:
         from traces.files import load
 
         trace = load(subject.trace_path or Path())

@@ -21,8 +21,8 @@ STATUS_CHECK_FAILED, STATUS_BAD_INPUT, STATUS_INTERRUPTED = 1, 2, 130
 def relocscope(context: click.Context) -> None:
     """Run the arm64 kexec relocation and explain what the MMU and the caches bought it.
 
-    CASE is a case name (`relocscope cases`), a case file (my.toml), image:PATH@el1|nvhe|vhe, elf:PATH@SYMBOL or
-    trace:FILE. Start with `relocscope explain`.
+    CASE is a case name (`relocscope cases`), a case file (my.toml), image:PATH@el1|nvhe|vhe, elf:PATH@SYMBOL,
+    trace:FILE or ram:FILE,REGISTERS (a memory dump: docs/ram.md). Start with `relocscope explain`.
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())

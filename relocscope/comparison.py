@@ -9,7 +9,7 @@ from relocscope.contributions import Contribution, Decomposition, Interaction, d
 from relocscope.evidence import Fact, evidence
 from relocscope.fixes import Fix, fixes
 from relocscope.operand import Operand, operand, with_settings
-from relocscope.runs import Run
+from relocscope.runs import Run, default_core, needs_vhe
 from relocscope.verdict import Verdict, judge
 from relocscope.within import Within, within
 from traces.errors import InputError
@@ -105,9 +105,9 @@ def sides(
 
 
 def _common_core(subjects: tuple[Operand, ...]) -> str | None:
-    cases = [subject.case for subject in subjects if subject.case is not None]
-    needing = [case.core for case in cases if case.boot == "vhe"]
-    return next(iter(needing or [case.core for case in cases]), None)
+    own = [subject for subject in subjects if subject.trace_path is None]
+    needing = [subject for subject in own if needs_vhe(subject)]
+    return next((default_core(subject) for subject in needing or own), None)
 
 
 def part_of(a: Run, b: Run, parts: Decomposition, group: str, progress: Progress | None = None) -> Within:

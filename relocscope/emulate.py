@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from relocscope.case import Case
+from relocscope.operand import Ram
 from relocscope.warm import compiled_meanwhile
 from traces.errors import InputError
 from traces.schema import Phase
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from asm.kernel_image import ImportedKernel
     from asm.routines import Routine
     from emu.memory_map import MemoryMap
+    from emu.ram_guest import RamGuest
     from emu.segments import KexecLoad
     from traces.trace import Trace
 
@@ -62,6 +64,18 @@ def emulate_untimed(case: Case, *, memory_map: "MemoryMap | None" = None, load: 
     from emu.scenario import prepare
 
     return prepare(scenario(case, memory_map=memory_map, load=load, segments_anywhere=True)).run().trace
+
+
+def ram_guest(ram: Ram) -> "RamGuest":
+    """Open a memory dump: what it holds is known, nothing has run."""
+    from emu.ram_files import RamFile
+    from emu.ram_guest import RamFiles, RamGuest
+    from emu.scenario import Boot
+
+    files = tuple(RamFile(path, base) for path, base in ram.files)
+    boot = None if ram.boot is None else Boot(ram.boot)
+    forced = (ram.sctlr_c, ram.sctlr_i)
+    return RamGuest(RamFiles(ram=files, registers=ram.registers, boot=boot), budget=ram.budget, forced_ci=forced)
 
 
 def scenario(

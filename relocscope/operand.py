@@ -1,7 +1,7 @@
-"""CASE as the command line takes it: a name, a case file, image:PATH@BOOT, elf:PATH@SYMBOL or trace:FILE."""
+"""CASE as the command line takes it: a name, a case file, image:PATH@BOOT, elf:PATH@SYMBOL, trace:FILE or ram:FILES."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,30 @@ from traces.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Ram:
+    """A real machine at its relocation: files of memory, each with its base where it does not say so itself."""
+
+    files: tuple[tuple[Path, int | None], ...]
+    registers: Path
+    boot: str | None = None
+    """None: what the registers say."""
+    sctlr_c: int | None = None
+    sctlr_i: int | None = None
+    """0 or 1: SCTLR.C or I forced at the level that the routine runs at."""
+    budget: int | None = None
+
+
+_RAM_KEYS = {"copy.sctlr_c": "sctlr_c", "copy.sctlr_i": "sctlr_i", "budget": "budget"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Operand:
-    """One side of a question: a case to run or a trace to replay, and what was asked of the core."""
+    """One side of a question: a case to run, a trace or a memory dump to replay, and what was asked of the core."""
 
     name: str
     case: Case | None
     trace_path: Path | None = None
+    ram: Ram | None = None
     core: str | None = None
     """Core asked for; None: the case's own."""
     core_settings: Mapping[str, Any] = field(default_factory=dict)
@@ -41,12 +59,38 @@ def operand(text: str) -> Operand:
         if not rest:
             raise InputError(f"{text}: expected trace:FILE")
         return Operand(name=text, case=None, trace_path=Path(rest))
+    if colon and kind == "ram":
+        *files, registers = rest.split(",")
+        if not files or not all(files) or not registers:
+            raise InputError(f"{text}: expected ram:FILE[@BASE][,FILE[@BASE]...],REGISTERS")
+        return ram_operand(files, registers, name=text)
     if text.endswith(".toml"):
         case = case_from_file(Path(text))
         return Operand(name=case.name, case=case)
     if text not in case_names() and ("/" in text or Path(text).is_file()):
         raise InputError(f"{text}: a case file ends in .toml; a kernel is written image:PATH@BOOT, a trace trace:FILE")
     return Operand(name=text, case=shipped_case(text))
+
+
+def ram_operand(files: Sequence[str], registers: str, *, boot: str | None = None, name: str = "") -> Operand:
+    """Make the operand of a memory dump: FILE of an ELF core, FILE@BASE of raw memory."""
+    parts = tuple(_based(file) for file in files)
+    return Operand(
+        name=name or f"ram:{','.join([*files, registers])}",
+        case=None,
+        ram=Ram(files=parts, registers=Path(registers), boot=boot),
+    )
+
+
+def _based(text: str) -> tuple[Path, int | None]:
+    """Split FILE@BASE; a file whose own name has an @ in it is taken as it is."""
+    path, at, base = text.rpartition("@")
+    if not at or Path(text).exists():
+        return Path(text), None
+    try:
+        return Path(path), int(base.replace("_", ""), 0)
+    except ValueError:
+        raise InputError(f"--ram: {text}: base {base!r} must be an address such as 0x40000000") from None
 
 
 def _split(text: str, rest: str, form: str) -> tuple[Path, str]:
@@ -91,8 +135,10 @@ def with_settings(
     for key in of_core:
         if "." not in key or key.partition(".")[0] in groups:
             raise InputError(f"--set: {key}: {unknown_key(key, KEYS)}")
-    case = subject.case
-    if case is None:
+    case, ram = subject.case, subject.ram
+    if ram is not None:
+        ram = _ram_with(ram, of_case)
+    elif case is None:
         for key in of_case:
             if key not in ("initial", "seed", "core"):
                 raise InputError(
@@ -103,11 +149,26 @@ def with_settings(
     return dataclasses.replace(
         subject,
         case=case,
+        ram=ram,
         core=core or of_case.get("core") or subject.core,
         sample=subject.sample if sample is None else sample,
         core_settings={**subject.core_settings, **of_core},
         settings={**subject.settings, **settings},
     )
+
+
+def _ram_with(ram: Ram, settings: Mapping[str, Any]) -> Ram:
+    """Return the dump with what can be changed about it."""
+    changed: dict[str, Any] = {}
+    for key, value in settings.items():
+        if key in _RAM_KEYS:
+            changed[_RAM_KEYS[key]] = KEYS[key][1](value, f"--set: {key}")
+        elif key not in ("initial", "seed", "core"):
+            raise InputError(
+                f"--set: {key}: a memory dump is fixed; only initial, seed, {', '.join(_RAM_KEYS)} "
+                "and keys of the core can change"
+            )
+    return dataclasses.replace(ram, **changed)
 
 
 def parse_setting(text: str) -> tuple[str, str]:

@@ -60,9 +60,10 @@ def seconds(value: float) -> str:
 
 
 def label(name: str) -> str:
-    """Shorten image:, elf: and trace: operands to the file's own name."""
+    """Shorten image:, elf:, trace: and ram: operands to the (first) file's own name."""
     kind, colon, rest = name.partition(":")
-    return f"{kind}:{rest.rpartition('/')[2]}" if colon else name
+    file = rest.partition(",")[0].partition("@")[0] if kind == "ram" else rest
+    return f"{kind}:{file.rpartition('/')[2]}" if colon else name
 
 
 def image_size(size: int) -> str:

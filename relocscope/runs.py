@@ -13,7 +13,7 @@ import numpy as np
 from relocscope import phases
 from relocscope.case import KEYS, Case
 from relocscope.hazards import hazards
-from relocscope.operand import Operand
+from relocscope.operand import Operand, Ram
 from traces.errors import InputError
 from traces.fold import (
     CopySite,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 SCHEMA = "relocscope/run/1"
 
-_DEFAULT_CORE = "stingray"
+_DEFAULT_CORE, _VHE_CORE = "stingray", "thunderx2"
 
 
 class CannotRunError(InputError):
@@ -96,14 +96,16 @@ def run_operand(subject: Operand) -> Run:
     """Run the case, or replay the trace, on the core that was asked for or is the case's own."""
     case, config = subject.case, core_config(subject)
     started = time.perf_counter()
-    if case is None:
+    if subject.ram is not None:
+        trace = _functional_ram(subject.ram, config)
+        initial, seed = _start(subject, "kernel-dirty")
+    elif case is None:
         from traces.files import load
 
         trace = load(subject.trace_path or Path())
-        initial, seed = subject.settings.get("initial", "cold"), subject.settings.get("seed", 1)
-        initial, seed = KEYS["initial"][1](initial, "--set: initial"), KEYS["seed"][1](seed, "--set: seed")
+        initial, seed = _start(subject, "cold")
     else:
-        check_core(case, config)
+        check_core(case.boot, case.granule_bytes, config)
         # What has no part in the functional run is taken out, so that one run serves every label, core and start.
         trace = functional(dataclasses.replace(case, name="", title="", source="", core="", initial="cold"))
         initial, seed = case.initial, case.seed
@@ -112,37 +114,68 @@ def run_operand(subject: Operand) -> Run:
         trace,
         config,
         name=subject.name,
-        initial=str(initial),
-        seed=int(str(seed)),
+        initial=initial,
+        seed=seed,
         sample=subject.sample,
         operand=subject,
         emulated=emulated,
     )
 
 
+def _start(subject: Operand, initial: str) -> tuple[str, int]:
+    """Return the state of the caches at the start, and the seed, of what is no case."""
+    state = KEYS["initial"][1](subject.settings.get("initial", initial), "--set: initial")
+    seed = KEYS["seed"][1](subject.settings.get("seed", 1), "--set: seed")
+    return str(state), int(str(seed))
+
+
+def _functional_ram(ram: Ram, config: "CoreConfig") -> "Trace":
+    from relocscope.emulate import ram_guest
+
+    guest = ram_guest(ram)
+    check_core(guest.boot.value, guest.page_bytes, config)
+    return guest.run().trace
+
+
 def core_config(subject: Operand) -> "CoreConfig":
     """Return the modelled core of an operand, settings applied."""
     import caches
 
-    name = subject.core or (subject.case.core if subject.case else _DEFAULT_CORE)
+    name = subject.core or default_core(subject)
     config = caches.load_core(Path(name)) if name.endswith(".toml") else caches.core(name)
     return config.override(subject.core_settings) if subject.core_settings else config
 
 
-def check_core(case: Case, config: "CoreConfig") -> None:
-    """Refuse a case that needs what the core lacks, and say what."""
+def default_core(subject: Operand) -> str:
+    """Return the core that is taken where none is asked for."""
+    if subject.case is not None:
+        return subject.case.core
+    return _VHE_CORE if needs_vhe(subject) else _DEFAULT_CORE
+
+
+def needs_vhe(subject: Operand) -> bool:
+    """Whether what is to be run was booted with VHE; not known of a trace."""
+    if subject.ram is not None:
+        from emu.register_files import read_registers, under_vhe
+
+        return under_vhe(read_registers(subject.ram.registers))
+    return subject.case is not None and subject.case.boot == "vhe"
+
+
+def check_core(boot: str, granule_bytes: int, config: "CoreConfig") -> None:
+    """Refuse what needs something that the core lacks, and say what."""
     has = config.architecture
-    if case.boot == "vhe" and not has.has_vhe:
+    if boot == "vhe" and not has.has_vhe:
         raise CannotRunError(
             f"core {config.name}: boot vhe needs VHE (Armv8.1), which this core ({has.version}) does not have; "
             "try --core thunderx2"
         )
-    if case.granule_bytes not in has.granules:
+    if granule_bytes not in has.granules:
         import caches
 
-        able = [name for name in caches.core_names() if case.granule_bytes in caches.core(name).architecture.granules]
+        able = [name for name in caches.core_names() if granule_bytes in caches.core(name).architecture.granules]
         hint = f"; try --core {able[0]}" if able else ""
-        raise CannotRunError(f"core {config.name}: map.granule: it has no {case.granule_bytes >> 10}KiB granule{hint}")
+        raise CannotRunError(f"core {config.name}: map.granule: it has no {granule_bytes >> 10}KiB granule{hint}")
 
 
 @lru_cache(maxsize=4)

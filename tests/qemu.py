@@ -21,6 +21,8 @@ import pytest
 QEMU = "qemu-system-aarch64"
 START_SECONDS = 20
 
+_PACKET = re.compile(rb"\$([^#]*)#..", re.DOTALL)
+
 _STUB_NAMES = {"SCTLR_EL1": "SCTLR", "VBAR_EL1": "VBAR"}
 """What the stub calls registers that AArch32 has as well."""
 
@@ -96,6 +98,8 @@ class GdbStub:
         self._socket = socket.socket(socket.AF_UNIX)
         self._path, self._process = path, process
         self._numbers: dict[str, int] = {}
+        self._breakpoint: int | None = None
+        self._unread = b""
 
     def __enter__(self) -> Self:
         limit = time.monotonic() + START_SECONDS
@@ -143,6 +147,31 @@ class GdbStub:
     def system_register(self, name: str) -> int:
         return self.register(self._numbers[_STUB_NAMES.get(name, name)])
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the stub calls its registers, system registers among them."""
+        return tuple(self._numbers)
+
+    def named(self, name: str) -> int:
+        """Read a register by the stub's own name."""
+        return self.register(self._numbers[name])
+
+    def break_at(self, va: int) -> None:
+        """Stop before the instruction at `va`, and nowhere else."""
+        if self._breakpoint is not None:
+            assert self.ask(f"z1,{self._breakpoint:x},4") == "OK"
+        assert self.ask(f"Z1,{va:x},4") == "OK"
+        self._breakpoint = va
+
+    def monitor(self, command: str) -> str:
+        """Have QEMU's monitor do something; return what it prints."""
+        self._send("qRcmd," + command.encode().hex())
+        printed = ""
+        while (answer := self._receive()) != "OK":
+            assert answer.startswith("O"), answer
+            printed += bytes.fromhex(answer[1:]).decode()
+        return printed
+
     def physical(self, pa: int, size: int) -> bytes:
         """Physical memory, whatever the PE would see there."""
         assert self.ask("Qqemu.PhyMemMode:1") == "OK"
@@ -178,11 +207,11 @@ class GdbStub:
 
     def _receive(self) -> str:
         """Read one packet and acknowledge it."""
-        data = b""
-        while b"$" not in data or not re.search(rb"#..$", data):
+        while not (packet := _PACKET.search(self._unread)):
             got = self._socket.recv(65536)
             if not got:
                 raise AssertionError("QEMU closed its gdb stub")
-            data += got
+            self._unread += got
+        self._unread = self._unread[packet.end() :]
         self._socket.sendall(b"+")
-        return data[data.index(b"$") + 1 : data.rindex(b"#")].decode("latin-1")
+        return packet[1].decode("latin-1")

@@ -16,12 +16,23 @@ from relocscope.commands.options import (
 @click.command()
 @click.argument("case", metavar="[CASE]", required=False)
 @kernel_options
+@click.option(
+    "--ram",
+    "ram",
+    metavar="FILE[@BASE]",
+    multiple=True,
+    help="Memory of a real machine at its relocation: an ELF core, or raw with its base address; repeatable.",
+)
+@click.option("--regs", "registers", metavar="FILE", help="Its registers there: gdb's or QEMU's text, or JSON.")
 @machine_options
 @json_option
 def run(
     case: str | None,
     kernel: str | None,
     boot: str | None,
+    *,
+    ram: tuple[str, ...],
+    registers: str | None,
     core: str | None,
     size: str | None,
     settings: tuple[str, ...],
@@ -32,13 +43,21 @@ def run(
 
     The status is 1 where the run ends in a hang, a fault or the budget.
     """
-    from relocscope.operand import operand, with_settings
+    from relocscope.operand import operand, ram_operand, with_settings
     from relocscope.progress import Progress
     from relocscope.runs import run_operand
+    from traces.errors import InputError
 
-    name = case_of(case, kernel, boot)
-    with Progress(f"running {name}"):
-        result = run_operand(with_settings(operand(name), settings_of(settings, size), core=core, sample=sample))
+    if ram or registers is not None:
+        if case is not None or kernel is not None:
+            raise InputError("--ram: give it with --regs and without CASE or --kernel")
+        if not ram or registers is None:
+            raise InputError("--ram, --regs: a memory dump needs both, memory and registers")
+        subject = ram_operand(ram, registers, boot=boot)
+    else:
+        subject = operand(case_of(case, kernel, boot))
+    with Progress(f"running {subject.name}"):
+        result = run_operand(with_settings(subject, settings_of(settings, size), core=core, sample=sample))
     if wants_text(json_path):
         from relocscope import render
 

@@ -22,7 +22,7 @@ def record(
     case: str, target: Path, core: str | None, size: str | None, settings: tuple[str, ...], sample: bool
 ) -> None:
     """Run CASE without timing it and keep its trace."""
-    from relocscope.emulate import emulate
+    from relocscope.emulate import emulate, ram_guest
     from relocscope.operand import operand, with_settings
     from relocscope.progress import Progress
     from traces.errors import InputError
@@ -30,10 +30,13 @@ def record(
     from traces.fold import instruction_count
 
     subject = with_settings(operand(case), settings_of(settings, size), core=core, sample=sample)
-    if subject.case is None:
-        raise InputError(f"{case}: is a trace already")
     with Progress(f"recording {case}"):
-        recorded = emulate(subject.case)
+        if subject.case is not None:
+            recorded = emulate(subject.case)
+        elif subject.ram is not None:
+            recorded = ram_guest(subject.ram).run().trace
+        else:
+            raise InputError(f"{case}: is a trace already")
         save(recorded, target)
     click.echo(f"{target}: {instruction_count(recorded):,} instructions, {target.stat().st_size:,} bytes")
 
@@ -106,6 +109,8 @@ def replay(
             case=f"trace:{file}",
             kernel=None,
             boot=None,
+            ram=(),
+            registers=None,
             core=core,
             size=size,
             settings=settings,

@@ -34,11 +34,13 @@ class Session:
 
     def __init__(self, subject: Operand) -> None:
         if subject.case is None:
+            if subject.ram is not None:
+                raise InputError(f"{subject.name}: a memory dump can be run, not stepped")
             raise InputError(f"{subject.name}: a recorded trace holds no registers or memory; step the case itself")
         self.subject = subject
         self.case = subject.case
         self.config = core_config(subject)
-        check_core(self.case, self.config)
+        check_core(self.case.boot, self.case.granule_bytes, self.config)
         self.edits: tuple[Edit, ...] = ()
         self._begin(functional(dataclasses.replace(self.case, name="", title="", source="", core="", initial="cold")))
 
