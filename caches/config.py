@@ -213,6 +213,8 @@ class Device(Part):
     load_waits_for_stores: bool
     early_ack_ns: float = _rule(0, 100_000)
     """Write acknowledgement of nGnRE and weaker, from a point before the endpoint."""
+    gathers: bool
+    """Stores to one line of Device-GRE memory make one transaction; else GRE is as nGRE."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -258,6 +260,8 @@ class Prefetch(Part):
     degree: int = _rule(1, 32)
     """Lines asked for by one access at most."""
     crosses_pages: bool
+    walks: bool
+    """Past a page whose translation the L2 TLB lacks, the prefetcher has it walked for; else it stops there."""
     stores: bool
     spare_buffers: int = _rule(0, 64)
     """Miss buffers of L2 that prefetches leave free for demand misses."""
@@ -273,6 +277,8 @@ class Dram(Part):
     row_conflict_adds_ns: float = _rule(0, 1000)
     bandwidth_gbps: float = _rule(0.01, 10_000)
     """10**9 bytes a second, all channels together."""
+    write_share: float = _rule(0.05, 1)
+    """Of the bandwidth, what writes alone can take: less than 1 where what takes them is narrower than the bus."""
     channels: int = _rule(1, 8)
     interleave: int = _rule(64, 1 << 20, power_of_two=True, size=True)
     banks: int = _rule(1, 64, power_of_two=True)
@@ -285,12 +291,22 @@ class Dram(Part):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Kernel(Part):
+    """What a running kernel has left in the caches (`initial = kernel-dirty`)."""
+
+    dirty_share: float = _rule(0, 1)
+    """Of the lines that are held."""
+    destination_share: float = _rule(0, 1)
+    """Of the lines that are held: those of the destination, which lies over the running kernel's image and tables."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class MaintenanceCost(Part):
     """Maintenance by VA and by set/way, IC, TLBI, and barriers."""
 
     dc_interval_cycles: int = _rule(1, 1000)
     dc_clean_cycles: int = _rule(1, 10_000)
-    """From issue to completion where no data have to move."""
+    """From issue to completion where no data have to move; not less than the last cache that is asked takes to hit."""
     dc_dirty_cycles: int = _rule(1, 10_000)
     """The same where a dirty line is written back; the write itself is added."""
     dc_outstanding: int = _rule(1, 64)
@@ -325,6 +341,7 @@ PARTS: Mapping[str, type[Part]] = MappingProxyType(
         "prefetch": Prefetch,
         "dram": Dram,
         "maintenance": MaintenanceCost,
+        "kernel": Kernel,
     }
 )
 
@@ -367,6 +384,7 @@ class CoreConfig:
     prefetch: Prefetch
     dram: Dram
     maintenance: MaintenanceCost
+    kernel: Kernel
     calibrated: tuple[str, ...] = ()
     """Keys that were fitted to a published time, each with the row it was fitted to in its provenance."""
     provenance: Mapping[str, Provenance] = field(default_factory=dict, compare=False)

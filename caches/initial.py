@@ -7,12 +7,6 @@ from caches.kernels.layout import DIRTY, OLD
 from caches.state import LEVEL_NAMES, Ints, Records, State, level_ways
 from traces.schema import Role
 
-DIRTY_SHARE = 0.3
-"""Of the lines that may be dirty; estimated, nothing published was found."""
-
-DESTINATION_SHARE = 0.5
-"""Of the lines that are held: the destination lies over the running kernel's own image and tables."""
-
 # machine_kexec() cleans these to the PoC before it leaves, or the loader did (facts/kernel.md 2.1); what is not RAM for
 # the kernel it does not hold.
 _CLEANED = (
@@ -39,7 +33,7 @@ def kernel_dirty(state: State, config: CoreConfig, ranges: Records, code: Ints, 
 
     The same seed gives the same lines.
     """
-    key = (config.l1i, config.l1d, config.l2, config.l3, ranges.tobytes(), code.tobytes(), seed)
+    key = (config.l1i, config.l1d, config.l2, config.l3, config.kernel, ranges.tobytes(), code.tobytes(), seed)
     if key not in _kept:
         while len(_kept) >= _KEPT:
             del _kept[next(iter(_kept))]
@@ -59,7 +53,7 @@ def _fill(state: State, config: CoreConfig, ranges: Records, code: Ints, seed: i
         if len(tags) == 0:
             continue
         sets, ways = int(state.words["level_sets"][0, row]), int(state.words["level_ways"][0, row])
-        lines = _lines(draw, ranges, sets * ways * 2)
+        lines = _lines(draw, ranges, sets * ways * 2, config.kernel.destination_share)
         lines = lines[~_inside(lines, ranges, _CLEANED) & ~np.isin(lines, code)]
         order = np.argsort(lines % sets, kind="stable")
         index = (lines % sets)[order]
@@ -67,7 +61,7 @@ def _fill(state: State, config: CoreConfig, ranges: Records, code: Ints, seed: i
         fits = way < ways
         at = index[fits] * ways + way[fits]
         tags[at] = lines[order][fits] + 1
-        held["info"][at] = np.where(draw.random(len(at)) < DIRTY_SHARE, DIRTY | OLD, 0)
+        held["info"][at] = np.where(draw.random(len(at)) < config.kernel.dirty_share, DIRTY | OLD, 0)
         if state.words["level_replacement"][0, row] <= Replacement.FIFO:
             held["age"][at] = np.arange(tick, tick + len(at))
         tick += len(at)
@@ -75,12 +69,12 @@ def _fill(state: State, config: CoreConfig, ranges: Records, code: Ints, seed: i
     _drop_duplicates(state, config)
 
 
-def _lines(draw: np.random.Generator, ranges: Records, count: int) -> Ints:
-    """Distinct lines, half of them of the destination, in no particular order."""
+def _lines(draw: np.random.Generator, ranges: Records, count: int, destination_share: float) -> Ints:
+    """Distinct lines, that share of them of the destination, in no particular order."""
     destination = ranges[ranges["role"] == Role.DESTINATION]
     memory = ranges[np.isin(ranges["role"], [Role.RAM, Role.OLD_KERNEL])]
     parts = []
-    share = DESTINATION_SHARE if len(destination) else 0.0
+    share = destination_share if len(destination) else 0.0
     for rows, wanted in ((destination, round(count * share)), (memory, count - round(count * share))):
         first = (rows["pa"] >> np.uint64(6)).astype(np.int64)
         size = (rows["size"] >> np.uint64(6)).astype(np.int64)

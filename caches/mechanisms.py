@@ -6,6 +6,10 @@ from dataclasses import dataclass
 from traces.errors import InputError
 
 GROUPS = ("fetch", "memory_type", "hierarchy", "translation", "maintenance", "dram")
+"""What a difference of two runs is decomposed into."""
+
+CORE = "instructions"
+"""The group of what stays when all of these are off: switched one by one only, and no part of a decomposition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,7 @@ _MECHANISMS = (
     Mechanism("icache", "fetch", "misses of the L1 instruction cache"),
     Mechanism("uncached_fetch", "fetch", "fetches past the caches, a group at a time, while SCTLR.I = 0"),
     Mechanism("branch", "fetch", "mispredicted branches"),
+    Mechanism("branch_order", "fetch", "branches in program order, unpredicted at first, while stage 1 is off"),
     Mechanism(
         "device_order", "memory_type", "Device accesses: never speculative, in order, each waiting for its endpoint"
     ),
@@ -50,6 +55,9 @@ _MECHANISMS = (
     Mechanism("dram_bandwidth", "dram", "bandwidth of the channels"),
     Mechanism("dram_turnaround", "dram", "turning a channel between reads and writes"),
     Mechanism("dram_refresh", "dram", "refresh"),
+    Mechanism("window", CORE, "the number of instructions in flight"),
+    Mechanism("ports", CORE, "ports that instructions of a kind share"),
+    Mechanism("latency", CORE, "latencies of instructions that stay within the core"),
 )
 
 # Switches whose being off costs time instead of saving it; a group that is switched off keeps them on.

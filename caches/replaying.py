@@ -27,6 +27,7 @@ from caches.tape import (
     marks_of,
     ops_of,
     promises,
+    told_caches,
     translations_of,
     walk_reads_of,
 )
@@ -119,6 +120,7 @@ class Replay:
         }
         words = self._state.words
         words["translation_mask"] = len(self._members["translations"]) - 1
+        words["told"] = told_caches(trace, config)
         words["mark_count"], words["checkpoint_count"] = len(trace.marks), len(asked)
         self._enter_first_epoch()
         self.pages_skipped = 0

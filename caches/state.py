@@ -66,16 +66,16 @@ def _record(names: str) -> np.dtype[Any]:
 
 _SPEC_SCALARS = (
     "rob dispatch_width retire_width in_order fetch_queue uncached_log2 uncached_cycles fetch_outstanding "
-    "buffer_groups fetch_prefetch fetch_base mispredict branch_in_order exception_cycles system_write "
-    "store_entries merge_log2 write_allocate stream_l1 stream_l2 stream_l3 stream_buffers "
-    "non_temporal_streams write_ack nc_cycles nc_outstanding nc_forward nc_writes nc_base nc_write_base "
-    "wt_is_nc device_cycles device_bytes device_reads device_writes device_load_waits device_early_cycles "
-    "device_read_base device_write_base walk_entries walkers walker_base walk_l1d walk_step stream_count "
-    "train_lines max_stride l1_lines l2_lines degree prefetch_crosses prefetch_stores prefetch_spare "
-    "dram_cycles row_hit_saves row_conflict_adds burst_sixteenths channels interleave_lines_log2 bank_count "
-    "row_lines_log2 bank_busy turnaround_slots write_batch refresh_interval refresh_cycles dc_interval "
-    "dc_clean dc_dirty dc_outstanding dc_base ivac_cleans zva_bytes set_way_cycles ic_cycles tlbi_cycles "
-    "dsb_cycles dmb_cycles isb_cycles translation_mask tlb_rows mark_count checkpoint_count " + " ".join(_ON)
+    "buffer_groups fetch_prefetch fetch_base mispredict branch_in_order exception_cycles system_write store_entries "
+    "merge_log2 write_allocate stream_l1 stream_l2 stream_l3 stream_buffers non_temporal_streams write_ack nc_cycles "
+    "nc_outstanding nc_forward nc_writes nc_base nc_write_base wt_is_nc device_cycles device_bytes device_reads "
+    "device_writes device_load_waits device_early_cycles device_gathers device_read_base device_write_base "
+    "walk_entries walkers walker_base walk_l1d walk_step stream_count train_lines max_stride l1_lines l2_lines degree "
+    "prefetch_crosses prefetch_walks prefetch_stores prefetch_spare dram_cycles row_hit_saves row_conflict_adds "
+    "burst_sixteenths write_sixteenths channels interleave_lines_log2 bank_count row_lines_log2 bank_busy "
+    "turnaround_slots write_batch refresh_interval refresh_cycles dc_interval dc_clean dc_dirty dc_outstanding "
+    "dc_base ivac_cleans zva_bytes set_way_cycles ic_cycles tlbi_cycles dsb_cycles dmb_cycles isb_cycles "
+    "translation_mask tlb_rows mark_count checkpoint_count " + " ".join(_ON)
 )
 _LEVEL_FIELDS = (
     "present sets set_mask ways base hit_cycles interval replacement inclusion buffers buffer_base behind_poc"
@@ -85,6 +85,7 @@ _SPEC = [
     *((name, "<i8") for name in _SPEC_SCALARS.split()),
     *((f"level_{name}", "<i8", (len(LEVEL_NAMES),)) for name in _LEVEL_FIELDS.split()),
     *((f"tlb_{name}", "<i8", (len(TLB_NAMES),)) for name in _TLB_FIELDS.split()),
+    ("told", "<i8", (3, 2)),  # sets and ways of each level's data cache as the guest was told; 0: of none
 ]
 """The configuration as the kernels see it: whole numbers, times in core cycles, one `on_` switch a mechanism."""
 
@@ -93,27 +94,27 @@ LIST_ROWS = 65536
 TLB_ROWS = 10240
 
 _CLOCK_SCALARS = (
-    "tick random slot segments leaf queue inherited pa type failure failure_va epoch flat flat_type "
-    "flat_fetch_type walk_type walk2_type stage1 stage2 regime asid mark checkpoint count dispatch in_cycle "
-    "issued retire retired_in_cycle block block_leaf redirect redirect_leaf fetch_key fetch_next fetched "
-    "fetch_uncached group branch_resolved memory_after drained stores stores_done entry merge_block "
-    "track_line track_mask track_missed stream_lines merging gather_line device_stored device_store_begun "
-    "maintenance_next maintenance_done set_way writes old_discarded stale_count lost_count changes "
-    "observed_read observed_changes observed_write observed_write_changes"
+    "tick random slot segments leaf queue inherited pa type failure failure_va epoch flat flat_type flat_fetch_type "
+    "walk_type walk2_type stage1 stage2 regime asid asid_mask el1_named vm_regime el2_regime known row_was mark "
+    "checkpoint count dispatch in_cycle issued retire retired_in_cycle block block_leaf redirect redirect_leaf "
+    "fetch_key fetch_next fetched fetch_uncached group branch_resolved memory_after drained stores stores_done entry "
+    "merge_block track_line track_mask track_missed stream_lines merging gather_line device_stored device_store_begun "
+    "maintenance_next maintenance_done writes old_discarded stale_count lost_count changes observed_read "
+    "observed_changes observed_write observed_write_changes"
 )
 
 _CLOCK = [
     *((name, "<i8") for name in _CLOCK_SCALARS.split()),
-    ("calendar", "<i8", (32, 4096)),
-    ("hint", "<i8", (32, 2)),
+    ("calendar", "<i8", (33, 4096)),
+    ("hint", "<i8", (33, 2)),
     ("buffers", "<i8", (1536, 3)),
-    ("tlb", "<i8", (TLB_ROWS, 6)),
+    ("tlb", "<i8", (TLB_ROWS, 7)),
     ("tlb_sizes", "<i8", (3, 16)),  # 0..7: log2 of the native sizes; 8..15: whether an entry of that size was made
     ("tlb_memo", "<i8", (3, 16)),
-    ("walk_cache", "<i8", (256, 2)),
+    ("walk_cache", "<i8", (256, 3)),
     ("memo", "<i8", (64, 3)),
     ("streams", "<i8", (2 * STREAM_ROWS, 6)),
-    ("banks", "<i8", (512, 3)),
+    ("banks", "<i8", (512, 4)),
     ("merge", "<i8", (8, 3)),
     ("entries", "<i8", (64, 2)),
     ("recent_stores", "<i8", (8,)),
@@ -140,7 +141,11 @@ OP = _record(
 )
 """One instruction of a trace as one core sees it: its latency and ports among the trace's own fields."""
 
-EPOCH_STATE = _record("row flat flat_type flat_fetch_type walk_type walk2_type stage1 stage2 regime asid cause")
+EPOCH_STATE = _record(
+    "row flat flat_type flat_fetch_type walk_type walk2_type stage1 stage2 regime asid asid_mask el1_named vm_regime "
+    "el2_regime cause"
+)
+"""A regime is odd at EL2; el1_named is the one that TLBI names ending in E1 mean there, vm_regime that of the VMID."""
 
 MARK_STATE = _record("at kind a")
 
@@ -192,6 +197,11 @@ def _log2(value: int) -> int:
     return value.bit_length() - 1
 
 
+def _sixteenths(config: CoreConfig, nanoseconds: float) -> int:
+    """Return a time in sixteenths of a core cycle, at least one."""
+    return max(1, round(nanoseconds * config.pipeline.frequency_mhz / 1000 * 16))
+
+
 def _place_numbers(words: Records, config: CoreConfig, ablate: frozenset[str]) -> None:
     """Return the configuration in core cycles, with every mechanism on but those named."""
     pipeline, store, dram, cost = config.pipeline, config.store, config.dram, config.maintenance
@@ -232,6 +242,7 @@ def _place_numbers(words: Records, config: CoreConfig, ablate: frozenset[str]) -
         "device_writes": config.device.outstanding_writes,
         "device_load_waits": int(config.device.load_waits_for_stores),
         "device_early_cycles": cycles(config.device.early_ack_ns),
+        "device_gathers": int(config.device.gathers),
         "walk_entries": config.walk.cache_entries,
         "walkers": config.walk.walkers,
         "walk_l1d": int(config.walk.through_l1d),
@@ -243,12 +254,14 @@ def _place_numbers(words: Records, config: CoreConfig, ablate: frozenset[str]) -
         "l2_lines": config.prefetch.l2_lines,
         "degree": config.prefetch.degree,
         "prefetch_crosses": int(config.prefetch.crosses_pages),
+        "prefetch_walks": int(config.prefetch.walks),
         "prefetch_stores": int(config.prefetch.stores),
         "prefetch_spare": config.prefetch.spare_buffers,
         "dram_cycles": cycles(dram.latency_ns),
         "row_hit_saves": cycles(min(dram.row_hit_saves_ns, dram.latency_ns)),
         "row_conflict_adds": cycles(dram.row_conflict_adds_ns),
-        "burst_sixteenths": max(1, round(burst_ns * pipeline.frequency_mhz / 1000 * 16)),
+        "burst_sixteenths": _sixteenths(config, burst_ns),
+        "write_sixteenths": _sixteenths(config, 64 / (dram.bandwidth_gbps * dram.write_share)),
         "channels": dram.channels,
         "interleave_lines_log2": _log2(dram.interleave) - 6,
         "bank_count": dram.banks,
@@ -271,6 +284,8 @@ def _place_numbers(words: Records, config: CoreConfig, ablate: frozenset[str]) -
         "dmb_cycles": cost.dmb_cycles,
         "isb_cycles": max(1, cycles(cost.isb_ns)),
     }
+    if dram.write_share == 1:
+        values["write_sixteenths"] = 0  # no limit of its own
     values |= {name: int(re.sub("^on_", "", name) not in ablate) for name in _ON}
     at = 0
     for name, count in _buffer_groups(config):

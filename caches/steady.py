@@ -38,8 +38,9 @@ _TIMES = _names("""
 _TALLIES = ("tick", "count", "stores", "group")
 # Set before they are read by whatever reads them, or carried out by `PassedLines` for each page.
 _FREE = _names("""
-    slot segments segment leaf queue inherited pa type failure_va entry merge_block recent_stores observed_read
-    observed_changes observed_write observed_write_changes old_discarded stale_count stale lost_count lost counters
+    slot segments segment leaf queue inherited known row_was pa type failure_va entry merge_block recent_stores
+    observed_read observed_changes observed_write observed_write_changes old_discarded stale_count stale lost_count
+    lost counters
 """)
 # Compared and moved by hand.
 _TABLES = ("calendar", "hint", "buffers", "registers", "entries", "dispatched", "retired", "fetch_groups")
@@ -129,9 +130,10 @@ class Steady:
         self._equal = [name for name in names[names.index("tick") :] if name not in known]
 
     def possible(self) -> bool:
-        """Whether data are Device and flat now, and no line is half merged."""
+        """Whether data are Device and flat now, and no line is half merged or may still gather."""
         words = self._state.words[0]
-        return bool(words["flat"] == 1 and words["flat_type"] <= MemoryType.DEVICE_GRE and words["merging"] == 0)
+        last = MemoryType.DEVICE_NGRE if words["device_gathers"] else MemoryType.DEVICE_GRE
+        return bool(words["flat"] == 1 and words["flat_type"] <= last and words["merging"] == 0)
 
     def forget(self) -> None:
         """Begin anew: the next page is another one."""

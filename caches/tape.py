@@ -14,6 +14,8 @@ from traces.trace import Trace
 # First calendar of each port group; kernels.layout.CALENDAR_* are the same numbers (tests/caches compares).
 PORT_ALU, PORT_MULTI, PORT_LOAD, PORT_STORE, PORT_VECTOR, PORT_BRANCH = 0, 6, 8, 12, 16, 20
 
+_HCR_VM, _HCR_DC, _HCR_TGE, _VTCR_VS, _TCR_AS = 1, 1 << 12, 1 << 27, 1 << 19, 1 << 36
+
 _RETURN_MASK, _RETURN = 0xFFFF_FC1F, 0xD65F_0000
 
 
@@ -108,16 +110,41 @@ def _place(ops: Records, insns: Records, config: CoreConfig) -> None:
 
 
 def epochs_of(trace: Trace) -> Records:
-    """Regimes as the kernels need them; `regime` is odd at EL2 and tells VMIDs and EL2&0 apart."""
+    """Regimes as the kernels need them; `regime` is odd at EL2 and tells VMIDs and EL2&0 apart.
+
+    An EL0 under HCR_EL2.{E2H, TGE} is EL2&0's. At EL2, TLBI by EL1's names means EL2&0 under the same two bits, and
+    else EL1's regime under the current VMID (Arm ARM C5.5).
+    """
     source = trace.epochs
     rows = np.zeros(len(source), EPOCH_STATE)
     for name in ("flat_type", "flat_fetch_type", "walk_type", "walk2_type", "stage1", "stage2", "asid", "cause"):
         rows[name] = as_int64(source[name])
     rows["flat"] = (source["stage1"] == 0) & (source["stage2"] == 0)
     rows["row"] = np.arange(len(source))
-    at_el2 = source["el"] >= 2
-    vmid = np.where(source["stage2"] != 0, source["vmid"].astype(np.int64) + 1, 0)
-    rows["regime"] = np.where(at_el2, 1 + 2 * source["e2h"].astype(np.int64), 4 * vmid)
+    hcr, e2h = as_int64(source["hcr"]), source["e2h"].astype(np.int64)
+    hosted = (e2h != 0) & (hcr & _HCR_TGE != 0)
+    at_el2 = (source["el"] >= 2) | (hosted & (source["el"] == 0))
+    vmid_mask = np.where(as_int64(source["vtcr"]) & _VTCR_VS != 0, 0xFFFF, 0xFF)
+    vmid = as_int64(source["vttbr"]) >> 48 & vmid_mask
+    vmid = np.where(source["stage2"] != 0, source["vmid"].astype(np.int64), vmid)
+    guests = (source["stage2"] != 0) | (hcr & (_HCR_VM | _HCR_DC) != 0)
+    rows["vm_regime"] = np.where(guests, 4 * (vmid + 1), 0)
+    rows["el2_regime"] = 1 + 2 * e2h
+    rows["regime"] = np.where(at_el2, rows["el2_regime"], rows["vm_regime"])
+    rows["el1_named"] = np.where(at_el2 & ~hosted, rows["vm_regime"], rows["regime"])
+    rows["asid_mask"] = np.where(as_int64(source["tcr"]) & _TCR_AS != 0, 0xFFFF, 0xFF)
+    return rows
+
+
+def told_caches(trace: Trace, config: CoreConfig) -> Ints:
+    """[level, (sets, ways)] of what set/way operands count; 0 where the guest was told of no such level.
+
+    A trace that does not say was made by hand, for the core at hand.
+    """
+    rows = np.zeros((3, 2), np.int64)
+    own = [(level.sets, level.ways) for level in (config.l1d, config.l2, config.l3)]
+    for row, level in enumerate(trace.meta.get("data_caches", own)[:3]):
+        rows[row] = level
     return rows
 
 

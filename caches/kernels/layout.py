@@ -4,6 +4,8 @@ Here rather than in `caches.state`: compiled code takes them as plain numbers.
 """
 
 MISS = -1
+ANY = -1
+"""Where a page, an ASID or a regime could be named: all of them."""
 
 # Bits of `demand` in read_l2: counted as a demand access; of a fetch or a table walk, which an exclusive L2 keeps.
 COUNTED, KEPT = 1, 2
@@ -13,10 +15,10 @@ L1D, L2, L3, L1I = 0, 1, 2, 3
 # TLBs, in the order of state.TLB_NAMES.
 ITLB, DTLB, L2TLB = 0, 1, 2
 
-# Calendars: one port group after another, then the levels, then the DRAM channels.
+# Calendars: one port group after another, then the levels, then the DRAM channels, then what writes pass before them.
 SLOTS_MASK = 4095
 CALENDAR_ALU, CALENDAR_MULTI, CALENDAR_LOAD, CALENDAR_STORE, CALENDAR_VECTOR, CALENDAR_BRANCH = 0, 6, 8, 12, 16, 20
-CALENDAR_L2, CALENDAR_L3, CALENDAR_DRAM = 22, 23, 24
+CALENDAR_L2, CALENDAR_L3, CALENDAR_DRAM, CALENDAR_WRITES = 22, 23, 24, 32
 
 # What is remembered of a line: bits of State.info. The leaf it came from is in bits 8..15, its queueing from 16 on.
 DIRTY = 1
@@ -29,7 +31,13 @@ FLAGS = 15
 BEGIN, END, PREVIOUS_END = 0, 1, 2
 
 # Columns of State.tlb.
-TAG, SHIFT, REGIME, ASID, TLB_AGE, TLB_READY = 0, 1, 2, 3, 4, 5
+TAG, SHIFT, REGIME, ASID, TLB_AGE, TLB_READY, LEAF = 0, 1, 2, 3, 4, 5, 6
+
+# A column of State.walk_cache, beside the descriptor's place and its age.
+WALK_REGIME = 2
+
+# Columns of State.banks: the open row plus 1, when the bank is busy, in which interval between refreshes it was used.
+OPEN_ROW, BUSY_FROM, BUSY_UNTIL, REFRESHES = 0, 1, 2, 3
 
 # Columns of State.streams.
 LAST, STRIDE, CONFIDENCE, AHEAD_L1, AHEAD_L2, STREAM_AGE = 0, 1, 2, 3, 4, 5

@@ -4,6 +4,7 @@ from numba.types import int64, void
 
 from caches.kernels.calendars import buffer_start, hold
 from caches.kernels.codes import (
+    AT,
     DC_CISW,
     DC_CIVAC,
     DC_CSW,
@@ -15,12 +16,6 @@ from caches.kernels.codes import (
     IC_IALLU,
     IC_IALLUIS,
     IC_IVAU,
-    TLBI_ALLE1,
-    TLBI_ALLE1IS,
-    TLBI_ALLE2,
-    TLBI_ALLE2IS,
-    TLBI_FIRST,
-    TLBI_LAST,
 )
 from caches.kernels.dram import dram_write
 from caches.kernels.hierarchy import write_l2, write_l3
@@ -29,8 +24,8 @@ from caches.kernels.layout import (
     DIRTY,
     DTLB,
     FLAGS,
-    L1D,
     L1I,
+    L2,
     L3,
     MAINTENANCE,
     MISS,
@@ -39,10 +34,12 @@ from caches.kernels.layout import (
     STALE,
     WRITE_BACKS,
 )
+from caches.kernels.set_way import maintain_set_way
 from caches.kernels.sets import lookup
 from caches.kernels.stores import enter_store_buffer
 from caches.kernels.streaming import flush_merge
-from caches.kernels.translation import tlb_invalidate, translate
+from caches.kernels.tlbi import invalidate_tlbs
+from caches.kernels.translation import translate
 from caches.kernels.truth import report_lost
 from caches.state import MACHINE_TYPE, OP_TYPE
 from caches.views import inlined, outlined
@@ -50,7 +47,7 @@ from caches.views import inlined, outlined
 
 @inlined
 def clean_line(s, line, cycle, to_pou, invalidate, keep):
-    """Apply a DC by VA to every level before its point; returns when a write-back it made is taken, else `cycle`.
+    """Apply a DC by VA to every level before its point; returns when a write-back it made is taken, else MISS.
 
     `keep` is 0 where dirty data are thrown away (IVAC).
     """
@@ -70,14 +67,14 @@ def clean_line(s, line, cycle, to_pou, invalidate, keep):
             s["tags"][index] = 0
             s["lines"][index]["age"] = 0
     if dirty & DIRTY == 0:
-        return cycle
+        return MISS
     s["counters"][ROW_MAINTENANCE, WRITE_BACKS] += keep
     if keep == 0:
         if dirty & OLD == 0:
             report_lost(s, line)
         else:
             s["old_discarded"] += 1
-        return cycle
+        return MISS
     if to_pou:
         write_l2(s, line, dirty, cycle)
         return cycle
@@ -86,6 +83,17 @@ def clean_line(s, line, cycle, to_pou, invalidate, keep):
     if s["level_present"][L3] == 1 and s["level_behind_poc"][L3] == 1:
         return write_l3(s, line, DIRTY, cycle)
     return dram_write(s, line, cycle) + s["write_ack"]
+
+
+@inlined
+def last_asked(s, kind):
+    """How long the answer of the last cache that a DC by VA has to ask takes: to the PoU L2's, to the PoC L3's, if any.
+
+    What lies at the PoC or before it must have the request before it is done: other cores' copies hang on it.
+    """
+    if kind != DC_CVAU and s["level_present"][L3] == 1:
+        return s["level_hit_cycles"][L3] * s["on_l3"]
+    return s["level_hit_cycles"][L2] * s["on_l2"]
 
 
 @inlined
@@ -103,12 +111,13 @@ def maintain_address(s, op, va, cycle):
     if kind == DC_IVAC and s["ivac_cleans"] == 0 and s["stage2"] == 0:
         keep = 0
     invalidate = kind in (DC_IVAC, DC_CIVAC)
+    asked = last_asked(s, kind)
     start = max(known, s["maintenance_next"])
     start = buffer_start(s, s["dc_base"], s["dc_outstanding"], start, s["dc_clean"])
     slot = s["slot"]
-    taken = clean_line(s, line, start, kind == DC_CVAU, invalidate, keep)
-    done = start + s["dc_clean"]
-    if taken != start:
+    taken = clean_line(s, line, start + asked, kind == DC_CVAU, invalidate, keep)
+    done = start + max(s["dc_clean"], asked)
+    if taken != MISS:
         done = max(taken, start + s["dc_dirty"])
     if s["on_dc"] == 0:
         return cycle
@@ -116,37 +125,6 @@ def maintain_address(s, op, va, cycle):
     hold(s, slot, start, done)
     s["maintenance_done"] = max(s["maintenance_done"], done)
     return start + s["dc_interval"]
-
-
-@inlined
-def maintain_set_way(s, op, cycle):
-    """Clean or invalidate by set and way: the n-th one reaches the n-th way of L1D, as such loops go.
-
-    The operand is not in the trace.
-    """
-    s["counters"][ROW_MAINTENANCE, ACCESSES] += 1
-    index = s["level_base"][L1D] + s["set_way"] % (s["level_sets"][L1D] * s["level_ways"][L1D])
-    s["set_way"] += 1
-    if s["tags"][index] != 0:
-        flags = s["lines"][index]["info"] & FLAGS
-        line = s["tags"][index] - 1
-        # Under stage 2 (HCR_EL2.VM or DC) ISW is performed as CISW (Arm ARM, DC ISW).
-        loses = op["maintenance"] == DC_ISW and s["stage2"] == 0
-        if flags & DIRTY:
-            if loses:
-                report_lost(s, line)
-            else:
-                write_l2(s, line, flags, cycle)
-        s["lines"][index]["info"] &= ~(DIRTY | OLD)
-        if op["maintenance"] != DC_CSW:
-            s["tags"][index] = 0
-            s["lines"][index]["age"] = 0
-    if s["on_dc"] == 0:
-        return cycle
-    start = max(cycle, s["maintenance_next"])
-    s["maintenance_next"] = start + s["set_way_cycles"]
-    s["maintenance_done"] = max(s["maintenance_done"], start + s["set_way_cycles"])
-    return start + s["set_way_cycles"]
 
 
 @inlined
@@ -177,7 +155,7 @@ def maintain(s, op, va, cycle):
     if kind in (DC_IVAC, DC_CIVAC, DC_CVAC, DC_CVAU, DC_CVAP):
         release = maintain_address(s, op, va, cycle)
     elif kind in (DC_ISW, DC_CSW, DC_CISW):
-        release = maintain_set_way(s, op, cycle)
+        release = maintain_set_way(s, op, va if op["slot"] >= 0 else 0, cycle)
     elif kind in (IC_IALLU, IC_IALLUIS, IC_IVAU):
         line = MISS
         if kind == IC_IVAU and op["slot"] >= 0:
@@ -185,13 +163,9 @@ def maintain(s, op, va, cycle):
             line = s["pa"] >> 6
         clear_l1i(s, line)
         s["maintenance_done"] = max(s["maintenance_done"], cycle + s["ic_cycles"] * s["on_ic"])
-    elif TLBI_FIRST <= kind <= TLBI_LAST:
-        regime = s["regime"] & 1
-        if kind in (TLBI_ALLE2, TLBI_ALLE2IS):
-            regime = 1
-        if kind in (TLBI_ALLE1, TLBI_ALLE1IS):
-            regime = 0
-        tlb_invalidate(s, regime)
+    elif kind != AT:
+        # Without a register the operand is XZR.
+        invalidate_tlbs(s, kind, va if op["slot"] >= 0 else 0)
         s["maintenance_done"] = max(s["maintenance_done"], cycle + s["tlbi_cycles"] * s["on_tlbi"])
     s["drained"] = max(s["drained"], release)
     enter_store_buffer(s, MISS, release, MAINTENANCE)

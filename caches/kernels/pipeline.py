@@ -29,7 +29,9 @@ from caches.views import inlined
 @inlined
 def dispatch(s, op, fetched):
     """Place the instruction in the window: in order, `dispatch_width` a cycle, when the window has room."""
-    cycle = max(fetched, s["dispatch"], s["retired"][(s["count"] - s["rob"]) & 1023])
+    cycle = max(fetched, s["dispatch"])
+    if s["on_window"] == 1:
+        cycle = max(cycle, s["retired"][(s["count"] - s["rob"]) & 1023])
     if s["block"] > cycle:
         cycle = s["block"]
         segment(s, cycle, s["block_leaf"])
@@ -110,14 +112,14 @@ def execute(s, op, issue, va):
             prefetch_l1(s, s["pa"] >> 6, known)
         s["segments"] = saved
         return issue + 1
-    return issue + op["latency"]
+    return issue + max(1, op["latency"] * s["on_latency"])
 
 
 @inlined
 def branch(s, op, row, issue, next_va):
     """Resolve the branch that ended a block; a wrong prediction makes fetch begin anew."""
     resolved = issue + 1
-    in_order = s["branch_in_order"] == 1 and s["stage1"] == 0
+    in_order = s["branch_in_order"] == 1 and s["stage1"] == 0 and s["on_branch_order"] == 1
     if in_order:
         resolved = max(resolved, s["branch_resolved"])
     s["branch_resolved"] = max(s["branch_resolved"], resolved)
@@ -161,7 +163,7 @@ def step(s, op, row, va, next_va):
     issue = operands_ready(s, op, cycle)
     if s["in_order"] == 1:
         issue = max(issue, s["issued"])
-    if op["port_count"] > 0:
+    if op["port_count"] > 0 and s["on_ports"] == 1:
         issue = reserve_port(s, op["port"], op["port_count"], issue, op["port_slots"])
     s["issued"] = issue
     if s["in_order"] == 1 and issue > s["dispatch"]:

@@ -19,7 +19,7 @@ from caches.kernels.layout import (
     STRIDE,
 )
 from caches.kernels.sets import lookup
-from caches.kernels.translation import translation_row
+from caches.kernels.translation import translate_ahead, translation_row
 from caches.state import MACHINE_TYPE
 from caches.views import inlined, outlined
 
@@ -61,8 +61,9 @@ def prefetch_l1(s, line, cycle):
 
 
 @inlined
-def stream_target(s, line, physical, target):
-    """Physical line of a prefetch target, or MISS where the prefetcher must not follow."""
+def stream_target(s, line, physical, target, cycle):
+    """Physical line of a prefetch target, or MISS where the prefetcher must not follow; clock.known: known when."""
+    s["known"] = cycle
     if (target >> 6) == (line >> 6):
         return physical + target - line
     if s["prefetch_crosses"] == 0:
@@ -72,6 +73,10 @@ def stream_target(s, line, physical, target):
     row = translation_row(s, (target >> 6) & 0xFFFFFFFFFFFFF)
     if row == MISS or s["translations"][row]["memory_type"] != WB:
         return MISS
+    known = translate_ahead(s, target << 6, row, cycle)
+    if known == MISS:
+        return MISS
+    s["known"] = known
     return (s["translations"][row]["pa"] >> 6) + (target & 63)
 
 
@@ -108,10 +113,11 @@ def run_ahead(s, at, column, distance, line, physical, cycle):
     for _ in range(s["degree"]):
         if ahead == limit or (limit - ahead) * stride < 0:
             break
-        target = stream_target(s, line, physical, ahead + stride)
+        target = stream_target(s, line, physical, ahead + stride, cycle)
         if target == MISS:
             break
-        done = prefetch_l2(s, target, cycle) if column == AHEAD_L2 else prefetch_l1(s, target, cycle)
+        known = s["known"]
+        done = prefetch_l2(s, target, known) if column == AHEAD_L2 else prefetch_l1(s, target, known)
         if done == 0:
             break
         ahead += stride

@@ -3,7 +3,7 @@
 from numba.types import int64, void
 
 from caches.kernels.calendars import buffer_start, hold
-from caches.kernels.codes import NC, NGNRE, WB, WT, ZERO
+from caches.kernels.codes import GRE, NC, NGNRE, WB, WT, ZERO
 from caches.kernels.dram import dram_write
 from caches.kernels.hierarchy import use_prefetched
 from caches.kernels.layout import (
@@ -116,6 +116,10 @@ def store_device(s, line, size, kind, cycle):
     observe_write(s, line)
     if s["on_device_order"] == 0:
         return cycle
+    if kind == GRE and s["device_gathers"] == 1:
+        if s["gather_line"] == line + 1:
+            return cycle
+        s["gather_line"] = line + 1
     trip = s["device_cycles"]
     if kind >= NGNRE:
         trip = s["device_early_cycles"]

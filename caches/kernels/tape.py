@@ -22,6 +22,10 @@ def enter_epoch(s, e):
     s["stage2"] = e["stage2"]
     s["regime"] = e["regime"]
     s["asid"] = e["asid"]
+    s["asid_mask"] = e["asid_mask"]
+    s["el1_named"] = e["el1_named"]
+    s["vm_regime"] = e["vm_regime"]
+    s["el2_regime"] = e["el2_regime"]
     if e["cause"] < QUIET_CAUSE:
         s["fetch_key"] = MISS
 

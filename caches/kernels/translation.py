@@ -15,6 +15,7 @@ from caches.kernels.layout import (
     KEPT,
     L1D,
     L2TLB,
+    LEAF,
     MISS,
     MISSES,
     REGIME,
@@ -26,6 +27,7 @@ from caches.kernels.layout import (
     TAG,
     TLB_AGE,
     TLB_READY,
+    WALK_REGIME,
     WRITE_BACKS,
 )
 from caches.kernels.sets import lookup, touch
@@ -129,6 +131,7 @@ def tlb_fill(s, which, va, row, ready):
         s["tlb"][oldest, ASID] = -1
     s["tlb"][oldest, TLB_AGE] = s["tick"]
     s["tlb"][oldest, TLB_READY] = ready
+    s["tlb"][oldest, LEAF] = max(shift, s["translations"][row]["leaf_log2"])
     s["tlb_memo"][which, (va >> 12) & 15] = oldest
 
 
@@ -188,7 +191,7 @@ def walk(s, row, cycle):
 def walk_cache_hit(s, pa):
     """Whether the walk cache knows the intermediate descriptor at this address."""
     for at in range(s["walk_entries"]):
-        if s["walk_cache"][at, 0] == pa + 1:
+        if s["walk_cache"][at, 0] == pa + 1 and s["walk_cache"][at, WALK_REGIME] == s["regime"]:
             s["tick"] += 1
             s["walk_cache"][at, 1] = s["tick"]
             return True
@@ -207,7 +210,21 @@ def walk_cache_fill(s, pa):
             oldest = at
     s["tick"] += 1
     s["walk_cache"][oldest, 0] = pa + 1
+    s["walk_cache"][oldest, WALK_REGIME] = s["regime"]
     s["walk_cache"][oldest, 1] = s["tick"]
+
+
+@outlined(int64, MACHINE_TYPE, int64, int64, int64)
+def translate_ahead(s, va, row, cycle):
+    """When a prefetcher knows the translation of a page: in the L2 TLB, or walked for; MISS where it stops instead."""
+    index = tlb_lookup(s, L2TLB, va, s["regime"], s["asid"])
+    if index != MISS:
+        return max(cycle, s["tlb"][index, TLB_READY])
+    if s["prefetch_walks"] == 0:
+        return MISS
+    ready = walk(s, row, cycle)
+    tlb_fill(s, L2TLB, va, row, ready)
+    return ready
 
 
 @outlined(int64, MACHINE_TYPE, int64, int64, int64, int64)
@@ -260,14 +277,3 @@ def translate(s, va, cycle, which):
     if which == ITLB:
         s["type"] = s["translations"][row]["fetch_type"]
     return translate_timed(s, va, cycle, which, row)
-
-
-@inlined
-def tlb_invalidate(s, el2):
-    """Drop what belongs to EL2's regimes (1), to EL1's (0), or everything (-1), and the walk cache."""
-    for index in range(s["tlb_rows"]):
-        if el2 < 0 or (s["tlb"][index, REGIME] & 1) == el2:
-            s["tlb"][index, SHIFT] = 0
-    for at in range(s["walk_entries"]):
-        s["walk_cache"][at, 0] = 0
-        s["walk_cache"][at, 1] = 0

@@ -390,14 +390,18 @@ class Twin:
             elif line in level.of(line):
                 level.of(line)[line] = False
         self.dc_next = self.now + cost.dc_interval_cycles
-        done = self.now + cost.dc_clean_cycles
+        asked = self.config.l2.hit_cycles
         discards = entry.maintenance.static["maintenance"] == Maintenance.DC_IVAC and not cost.ivac_cleans
         if any(dirty) and not discards:
-            done = max(self.now + cost.dc_dirty_cycles, self.bus(line) + self.cycles(self.config.store.write_ack_ns))
+            self.at(self.now + asked, self.write_back, line, self.now + cost.dc_dirty_cycles)
+        else:
+            self.at(self.now + max(cost.dc_clean_cycles, asked), self.maintained)
         self.dc_running += 1
-        self.at(done, self.maintained)
         self.at(self.dc_next, self.arrived, entry)
         entry.maintenance = None
+
+    def write_back(self, line, earliest):
+        self.at(max(earliest, self.bus(line) + self.cycles(self.config.store.write_ack_ns)), self.maintained)
 
     def maintained(self):
         self.dc_running -= 1

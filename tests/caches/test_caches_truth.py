@@ -5,7 +5,7 @@ import traces_synthetic as synthetic
 from traces_synthetic import DEVICE, NC, WB, Builder
 
 import caches
-from traces.schema import Barrier, Maintenance, Role
+from traces.schema import Barrier, InsnClass, Maintenance, Role
 
 LINE = 0x8000_0000
 
@@ -117,9 +117,10 @@ def test_a_system_cache_behind_the_poc_is_seen_by_uncached_readers():
 
 def test_set_way_reaches_l1_only():
     build = many_stores(2000)
-    sweep = build.block([synthetic.system(Maintenance.DC_CISW)])
-    for _ in range(512):
-        build.run(sweep)
+    clean = synthetic.insn(InsnClass.MAINTENANCE, src=(0,), maintenance=Maintenance.DC_CISW, slot=0)
+    sweep = build.block([clean], 1)
+    for line in range(512):  # thunderx2: 64 sets of 8 ways
+        build.run(sweep, line // 8 << 6 | line % 8 << 29)
     outcome = run(build, **{"store.stream_l1_lines": 0, "l3.size": 0})
     assert len(outcome.dirty_lines) == 2000  # all moved to L2, none to the PoC
 
