@@ -22,6 +22,8 @@ class Protocol(StrEnum):
     """x0 = kimage->head, x1 = start, x2 = dtb, all physical (to 5.15, and RFC v1)."""
     ARGUMENT_PAGE = "argument-page"
     """x0 = PA of struct kern_reloc_arg (RFC v2)."""
+    WINDOW = "window"
+    """x0 = PA of struct kern_reloc_arg; sources and destinations each in a row in TTBR1's range (PATCH v1 to v11)."""
     KIMAGE = "kimage"
     """x0 = VA of struct kimage (5.16 and newer)."""
 
@@ -43,7 +45,7 @@ class Routine:
     protocol: Protocol | None = None
     """None of what is not a relocation routine."""
     kimage_offsets: Mapping[str, int] = field(default_factory=_none)
-    """Field -> offset in struct kimage (KIMAGE) or struct kern_reloc_arg (ARGUMENT_PAGE); empty otherwise."""
+    """Field -> offset in struct kimage (KIMAGE) or struct kern_reloc_arg (ARGUMENT_PAGE, WINDOW); empty otherwise."""
     entry: int = 0
     """Offset at which it is entered."""
     page_bytes: int = 4096
@@ -74,22 +76,47 @@ _KIMAGE_5_17 = {
 # Our own order (the posted structure has these fields, among others).
 _ARGUMENT_RFC_V2 = {"head": 0, "entry": 8, "arg0": 16, "arg1": 24, "arg2": 32, "arg3": 40, "ttbr0": 48}
 
+_ARGUMENT_V11 = {
+    "entry": 8,
+    "arg0": 16,
+    "arg1": 24,
+    "arg2": 32,
+    "arg3": 40,
+    "ttbr0": 48,
+    "ttbr1": 56,
+    "t0sz": 64,
+    "el2_vectors": 72,
+    "source": 80,
+    "destination": 88,
+    "length": 96,
+}
+
 _ROUTINES: Mapping[str, tuple[Protocol | None, Mapping[str, int]]] = {
     "relocate-v4.19": (Protocol.MMU_OFF, {}),
     "relocate-v5.12": (Protocol.MMU_OFF, {}),
     "relocate-rfc-v1": (Protocol.MMU_OFF, {}),
     "relocate-rfc-v2": (Protocol.ARGUMENT_PAGE, _ARGUMENT_RFC_V2),
+    "relocate-v11": (Protocol.WINDOW, _ARGUMENT_V11),
+    "relocate-v12": (Protocol.KIMAGE, _KIMAGE_5_17),
+    "relocate-v15": (Protocol.KIMAGE, _KIMAGE_5_17),
+    "relocate-v5.16": (Protocol.KIMAGE, _KIMAGE_5_17),
     "relocate-v5.17": (Protocol.KIMAGE, _KIMAGE_5_17),
     "soft-restart-v4.19": (None, {}),
     "soft-restart-rfc-v1": (None, {}),
     "soft-restart-v5.17": (None, {}),
     "hyp-stub-v4.19": (None, {}),
     "hyp-stub-v5.17": (None, {}),
+    "kexec-vectors-v11": (None, {}),
     "kexec-vectors-v5.17": (None, {}),
     "kexec-list-flush": (None, {}),
     "kexec-tables-v5.17": (None, {}),
     "kexec-tables-rfc": (None, {}),
+    "purgatory": (None, {}),
+    "purgatory-dcache": (None, {}),
 }
+
+_VARIANTS = {"purgatory-dcache": ("purgatory.S", ".equ WITH_DCACHE, 0", ".equ WITH_DCACHE, 1")}
+"""Routines that are another one's source with one line changed."""
 
 
 def routine_names() -> tuple[str, ...]:
@@ -108,8 +135,8 @@ def routine(name: str, page_bytes: int = _OUR_PAGE_BYTES) -> Routine:
     if name not in _ROUTINES:
         raise InputError(f"routine {name!r}: must be one of {', '.join(_ROUTINES)}")
     protocol, offsets = _ROUTINES[name]
-    file = f"{name}.S"
-    text = resources.files("asm").joinpath("routines", file).read_text(encoding="utf-8")
+    file, line, changed = _VARIANTS.get(name, (f"{name}.S", "", ""))
+    text = resources.files("asm").joinpath("routines", file).read_text(encoding="utf-8").replace(line, changed)
     if page_bytes != _OUR_PAGE_BYTES and protocol is not None:
         text = text.replace(_PAGE_LINE, f".equ PAGE_BYTES, {page_bytes}")
     assembly = assemble(text, name=file)
@@ -117,7 +144,9 @@ def routine(name: str, page_bytes: int = _OUR_PAGE_BYTES) -> Routine:
         name=name,
         code=assembly.code,
         symbols=MappingProxyType(dict(assembly.symbols)),
-        source=f"own: {file}" + (f", PAGE_BYTES = {page_bytes}" if page_bytes != _OUR_PAGE_BYTES else ""),
+        source=f"own: {file}"
+        + (f", {changed.removeprefix('.equ ').replace(',', ' =')}" if changed else "")
+        + (f", PAGE_BYTES = {page_bytes}" if page_bytes != _OUR_PAGE_BYTES else ""),
         page_bytes=page_bytes,
         protocol=protocol,
         kimage_offsets=MappingProxyType(dict(offsets)),

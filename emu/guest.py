@@ -16,16 +16,19 @@ from emu.layout import PageAllocator, place_self_copies
 from emu.machine import Fault, Machine, RunResult
 from emu.memory import PhysicalMemory
 from emu.old_kernel import OldKernel
+from emu.purgatory import load_purgatory
 from emu.scenario import Boot, Scenario
 from emu.segments import Segment
 from emu.spans import Span, merge, page_spans, subtract
 from traces.errors import InputError
 from traces.fold import CopySite, copy_site
-from traces.schema import RANGE, Role
+from traces.schema import PAGE_BYTES, RANGE, Role
 from traces.trace import Records, Trace
 
 _INSTRUCTIONS_PER_4K = 1100
 """About 1,030 in every version of the routine that copies a page and maintains its lines."""
+_INSTRUCTIONS_HASHED = 2_600
+"""For 64 bytes that a purgatory hashes."""
 _INSTRUCTIONS_BESIDE = 200_000
 """Set/way loops, list walk, soft restart, vectors."""
 
@@ -68,18 +71,24 @@ class Guest:
     """Memory with everything that the old kernel left in it, and how the PE leaves that kernel. It runs once."""
 
     def __init__(
-        self, scenario: Scenario, memory: PhysicalMemory, kernel: OldKernel, kimage: Kimage, handover: Handover
+        self,
+        scenario: Scenario,
+        memory: PhysicalMemory,
+        kernel: OldKernel,
+        kimage: Kimage,
+        handover: Handover,
+        content: ImageContent,
     ) -> None:
         self.scenario = scenario
         self.memory = memory
         self.kimage = kimage
         self.handover = handover
-        self.symbols = dict(kernel.symbols)
+        self.symbols = {**kernel.symbols, **_purgatory_symbols(scenario)}
         self.tables = dict(kernel.tables)
         self.table_roots = dict(kernel.table_roots)
         self.ranges = _ranges(scenario, kernel, kimage)
         self._before = phases.instructions(scenario, kernel)
-        self._content = _content(scenario)
+        self._content = content
         self._ran = False
 
     @property
@@ -112,7 +121,8 @@ class Guest:
         """Instructions after which the run is given up."""
         if self.scenario.instruction_budget is not None:
             return self.scenario.instruction_budget
-        return default_budget(self.scenario.image_bytes) + self._before
+        hashed = self.scenario.image_bytes // 64 if self.scenario.purgatory is not None else 0
+        return default_budget(self.scenario.image_bytes) + hashed * _INSTRUCTIONS_HASHED + self._before
 
     def run(self, *, capture: bool = True) -> FunctionalRun:
         """Run from here to the new kernel's first instruction. Without `capture` the trace has no executions."""
@@ -121,7 +131,7 @@ class Guest:
         self._ran = True
         machine = self.machine()
         result = machine.run(
-            stop_pa=self.scenario.entry_pa,
+            stop_pa=self.scenario.end_pa,
             budget=self.budget,
             phases=self.handover.phases,
             symbols=self.symbols,
@@ -202,8 +212,17 @@ def prepare_guest(scenario: Scenario) -> Guest:
     handover = phases.prepended(memory, scenario, kernel, kimage, hand_over(memory, scenario, kernel, kimage))
     # Last, as kexec loads a crash kernel: an image in place lies over nothing that is still needed.
     loaded = kimage.sources if len(kimage.sources) else page_addresses(scenario.destinations, scenario.granule_bytes)
-    _content(scenario).write(memory, loaded)
-    return Guest(scenario, memory, kernel, kimage, handover)
+    content = _content(scenario)
+    content.write(memory, loaded)
+    return Guest(scenario, memory, kernel, kimage, handover, content)
+
+
+def _purgatory_symbols(scenario: Scenario) -> dict[str, int]:
+    """Say where a purgatory's symbols come to lie."""
+    if scenario.purgatory is None:
+        return {}
+    at = scenario.purgatory_segment.pa
+    return {name: at + offset for name, offset in scenario.purgatory.symbols.items()}
 
 
 def cpu_model(scenario: Scenario) -> str:
@@ -234,7 +253,16 @@ def _load(memory: PhysicalMemory, scenario: Scenario, pages: PageAllocator) -> K
 
 
 def _content(scenario: Scenario) -> ImageContent:
-    return ImageContent(scenario.segments, scenario.seed, scenario.granule_bytes)
+    """Return what the image holds: a purgatory of ours, and noise."""
+    noise = ImageContent(scenario.segments, scenario.seed, scenario.granule_bytes)
+    if scenario.purgatory is None:
+        return noise
+    loaded = load_purgatory(scenario, scenario.purgatory, noise)
+    page, segment = scenario.granule_bytes, scenario.purgatory_segment
+    before = sum(each.memsz for each in scenario.segments[: scenario.segments.index(segment)]) // page
+    given = {before + at // page: loaded.content[at : at + page] for at in range(0, segment.memsz, page)}
+    scratch = before + loaded.scratch_page * PAGE_BYTES // page
+    return ImageContent(scenario.segments, scenario.seed, page, given=given, unchecked=(scratch,))
 
 
 def _forced_sctlr(scenario: Scenario) -> dict[int, tuple[int, int]]:
@@ -247,12 +275,14 @@ def _forced_sctlr(scenario: Scenario) -> dict[int, tuple[int, int]]:
     if not mask:
         return {}
     page = scenario.granule_bytes
-    first = scenario.entry_pa // page * page
+    first = scenario.end_pa // page * page
     probe = replace(
         scenario,
         segments=(Segment(pa=first, size=page, memsz=page, name="probe"),),
         self_copies=0,
-        start=scenario.entry_pa,
+        start=scenario.end_pa,
+        purgatory=None,
+        kimage_in_destination=False,
         copy_sctlr_c=None,
         copy_sctlr_i=None,
         instruction_budget=None,

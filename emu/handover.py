@@ -18,8 +18,8 @@ from emu.kernel_registers import (
     SCTLR_EL1_RUNNING,
     SCTLR_EL2_MMU_OFF,
 )
-from emu.kernel_tables import map_linear_copy, map_merged_idmap, map_rfc_v1, map_rfc_v2
-from emu.kimage import Kimage
+from emu.kernel_tables import map_linear_copy, map_merged_idmap, map_rfc_v1, map_rfc_v2, map_window
+from emu.kimage import Kimage, page_addresses
 from emu.memory import PhysicalMemory
 from emu.old_kernel import OldKernel
 from emu.scenario import Boot, Scenario, TableStyle
@@ -64,16 +64,19 @@ def _soft_restart(memory: PhysicalMemory, scenario: Scenario, kernel: OldKernel,
         code = kernel.put_code_page(scenario.relocate, Role.CODE)
         entry = code + scenario.relocate.entry
         phases = {entry: Phase.RELOCATE}
-        if scenario.relocate.protocol is Protocol.ARGUMENT_PAGE:
+        if scenario.relocate.protocol is Protocol.WINDOW:
+            arguments = (_window_argument(memory, scenario, kernel, kimage, code), 0, 0)
+        elif scenario.relocate.protocol is Protocol.ARGUMENT_PAGE:
             arguments = (_argument_page(memory, scenario, kernel, kimage, code), 0, 0)
         else:
             arguments = (kimage.head, scenario.entry_pa, scenario.dtb_pa)
         if scenario.tables is TableStyle.RFC_V1:
             # RFC v1 writes TTBR0 itself and leaves T0SZ as it is: the kernel's own VA size. It makes no difference for
             # a crash kernel (J10).
-            tables = kernel.build_tables("kexec", scenario.va_bits)
+            bits = scenario.va_bits if scenario.t0sz is None else 64 - scenario.t0sz
+            tables = kernel.build_tables("kexec", bits)
             map_rfc_v1(tables, scenario.memory_map, scenario.destinations)
-            idmap, tcr = tables.ttbr, kernel.tcr(scenario)
+            idmap, tcr = tables.ttbr, kernel.tcr(scenario, 64 - bits)
     vbar_el2 = kernel.put_hyp_stub(scenario.hyp_stub) if scenario.escalates and scenario.hyp_stub else None
     if scenario.soft_restart is None:
         return _enter_without_restart(scenario, kernel, entry, arguments, phases)
@@ -84,7 +87,7 @@ def _soft_restart(memory: PhysicalMemory, scenario: Scenario, kernel: OldKernel,
         sp=kernel.stack_va,
         x=_registers(int(scenario.escalates), entry, *arguments),
         sysreg=_running(scenario, kernel, idmap, tcr, vbar_el2),
-        phases={pc: Phase.SOFT_RESTART, **phases},
+        phases={pc: Phase.SOFT_RESTART, **phases, **_purgatory_phase(scenario)},
     )
 
 
@@ -110,14 +113,10 @@ def _call_routine(memory: PhysicalMemory, scenario: Scenario, kernel: OldKernel,
     vectors = None
     if scenario.escalates and scenario.kexec_vectors is not None:
         vectors = kernel.put_code_page(scenario.kexec_vectors, Role.VECTORS)
-    # trans_pgd_idmap_page() covers 48 bits, whatever the kernel has; 52 where the page lies higher.
-    idmap_va_bits = 48 if code < 1 << 48 else 52
-    idmap = kernel.build_tables("kexec-idmap", idmap_va_bits)
-    map_merged_idmap(idmap, Span(code, scenario.granule_bytes))
+    idmap, t0sz = _idmap_of_code(scenario, kernel, code)
     linear = kernel.build_tables("kexec-linear", scenario.va_bits)
     map_linear_copy(linear, kernel.va, scenario.memory_map, kernel.index, scenario.map_leaf_bytes)
-    t0sz = 64 - idmap_va_bits
-    structure = kernel.put_page(Role.KIMAGE)
+    structure = kernel.put_page(Role.KIMAGE, at=_overwritten_page(scenario, kimage))
     _put_structure(
         memory,
         scenario.relocate,
@@ -144,8 +143,55 @@ def _call_routine(memory: PhysicalMemory, scenario: Scenario, kernel: OldKernel,
         sp=kernel.stack_va,
         x=_registers(kernel.va.linear(structure)),
         sysreg=_running(scenario, kernel, idmap.ttbr, kernel.tcr(scenario, t0sz), vectors),
-        phases={entry: Phase.RELOCATE},
+        phases={entry: Phase.RELOCATE, **_purgatory_phase(scenario)},
     )
+
+
+def _purgatory_phase(scenario: Scenario) -> dict[int, Phase]:
+    """Say where the purgatory begins, if there is one of ours."""
+    return {} if scenario.purgatory is None else {scenario.entry_pa: Phase.PURGATORY}
+
+
+def _idmap_of_code(scenario: Scenario, kernel: OldKernel, code: int) -> tuple[TableBuilder, int]:
+    """Map the page of relocation code VA = PA; return the table and its T0SZ.
+
+    trans_pgd_idmap_page() covers 48 bits, whatever the kernel has; 52 where the page lies higher.
+    """
+    t0sz = (16 if code < 1 << 48 else 12) if scenario.t0sz is None else scenario.t0sz
+    idmap = kernel.build_tables("kexec-idmap", 64 - t0sz)
+    map_merged_idmap(idmap, Span(code, scenario.granule_bytes))
+    return idmap, t0sz
+
+
+def _overwritten_page(scenario: Scenario, kimage: Kimage) -> int | None:
+    """Find a page that the old kernel may allocate, and that the image will be copied to; None unless asked for."""
+    if not scenario.kimage_in_destination:
+        return None
+    free = (span.whole(scenario.granule_bytes) for span in scenario.memory_map.allocatable())
+    pages = page_addresses([span for span in free if span.size > 0], scenario.granule_bytes)
+    found = np.setdiff1d(np.intersect1d(pages, kimage.destinations), kimage.sources)
+    if not len(found):
+        raise InputError(
+            "kimage_in_destination: the image covers no page that the old kernel could allocate; make it larger"
+        )
+    return int(found[len(found) // 2])
+
+
+def _window_argument(memory: PhysicalMemory, scenario: Scenario, kernel: OldKernel, kimage: Kimage, code: int) -> int:
+    """Make the tables and struct kern_reloc_arg of PATCH v1 to v11; return where the latter lies."""
+    values = dict.fromkeys(scenario.relocate.kimage_offsets, 0)
+    values |= {"entry": scenario.entry_pa, "arg0": scenario.dtb_pa}
+    if scenario.escalates and scenario.kexec_vectors is not None:
+        values["el2_vectors"] = kernel.put_code_page(scenario.kexec_vectors, Role.VECTORS)
+    if not scenario.kdump:
+        idmap, t0sz = _idmap_of_code(scenario, kernel, code)
+        window = kernel.build_tables("kexec-window", scenario.va_bits)
+        source, destination = map_window(window, kimage.sources.tolist(), scenario.destinations, kernel.index)
+        values |= {"ttbr0": idmap.ttbr, "ttbr1": window.ttbr, "t0sz": t0sz, "length": scenario.image_bytes}
+        values |= {"source": source, "destination": destination}
+    page = kernel.put_page(Role.ARGUMENT)
+    _put_structure(memory, scenario.relocate, page, values)
+    return page
 
 
 def _argument_page(memory: PhysicalMemory, scenario: Scenario, kernel: OldKernel, kimage: Kimage, code: int) -> int:
@@ -205,6 +251,7 @@ def _running(scenario: Scenario, kernel: OldKernel, ttbr0: int, tcr: int, vbar_e
     level, other = ("EL2", "EL1") if vhe else ("EL1", "EL2")
     return {
         "HCR_EL2": HCR_VHE if vhe else HCR_RW,
+        **kernel.stage2,
         f"SCTLR_{other}": SCTLR_EL1_MMU_OFF if vhe else SCTLR_EL2_MMU_OFF,
         "VBAR_EL2": vbar_el2 or 0,
         f"MAIR_{level}": scenario.mair,

@@ -127,7 +127,25 @@ def map_rfc_v2(tables: TableBuilder, data: Iterable[Span], code: Span, *, clear_
 
 def map_merged_idmap(tables: TableBuilder, code: Span) -> None:
     """Map the one page of relocation code, VA = PA (trans_pgd_idmap_page)."""
-    tables.map(code.pa, code.pa, code.size, PAGE_KERNEL_EXEC_V5_17, tables.granule_bytes)
+    tables.map(_unchecked(tables, code.pa), code.pa, code.size, PAGE_KERNEL_EXEC_V5_17, tables.granule_bytes)
+
+
+def map_window(
+    tables: TableBuilder, sources: Sequence[int], destinations: Sequence[Span], index: int
+) -> tuple[int, int]:
+    """Map sources and destinations, each in a row and page by page, in the two halves of TTBR1's range (PATCH v1..v11).
+
+    Return the VAs of the rows: KEXEC_SRC_START and KEXEC_DST_START.
+    """
+    page, attributes = tables.granule_bytes, kernel_attributes(index)
+    first, middle = (1 << 64) - (1 << tables.va_bits), (1 << 64) - (1 << (tables.va_bits - 1))
+    for number, pa in enumerate(sources):
+        tables.map(first + number * page, pa, page, attributes, page)
+    at = middle
+    for span in destinations:
+        tables.map(at, span.pa, span.size, attributes, page)
+        at += span.size
+    return first, middle
 
 
 def idmap_bits(va_bits: int, span: Span) -> int:

@@ -46,11 +46,17 @@ class Layout:
 
 
 def default_layout(
-    size_bytes: int, *, page_bytes: int = PAGE_BYTES, ram: Span = STINGRAY_RAM, crash: bool = False
+    size_bytes: int,
+    *,
+    page_bytes: int = PAGE_BYTES,
+    ram: Span = STINGRAY_RAM,
+    crash: bool = False,
+    purgatory_bytes: int = _PURGATORY_BYTES,
 ) -> Layout:
     """Lay out an image of `size_bytes` (rounded up to pages) in all, over the old kernel at the bottom of `ram`.
 
-    A `crash` kernel instead lies in memory reserved for it (crashkernel=), where it will run.
+    A `crash` kernel instead lies in memory reserved for it (crashkernel=), where it will run. `purgatory_bytes`: of the
+    purgatory's segment, where the image is large enough to have one.
     """
     pages = -(-size_bytes // page_bytes)
     if pages < 1:
@@ -66,12 +72,12 @@ def default_layout(
         base = -(-(data.end + _CRASH_DISTANCE_BYTES) // _CRASH_ALIGN_BYTES) * _CRASH_ALIGN_BYTES
         reserved = (Span(base, pages * page_bytes),)
     memory_map = MemoryMap(ram=(ram,), reserved=reserved, kernel_code=code, kernel_data=data)
-    return Layout(memory_map=memory_map, segments=_segments(base, pages, page_bytes), start=base)
+    return Layout(memory_map=memory_map, segments=_segments(base, pages, page_bytes, purgatory_bytes), start=base)
 
 
-def _segments(base: int, pages: int, page_bytes: int) -> tuple[Segment, ...]:
+def _segments(base: int, pages: int, page_bytes: int, purgatory_bytes: int) -> tuple[Segment, ...]:
     """Kernel, initrd, dtb and purgatory, one behind the other; of an image too small for that, the kernel alone."""
-    dtb, purgatory = (-(-size // page_bytes) for size in (_DTB_BYTES, _PURGATORY_BYTES))
+    dtb, purgatory = (-(-size // page_bytes) for size in (_DTB_BYTES, purgatory_bytes))
     kernel = pages * _KERNEL_SHARE[0] // _KERNEL_SHARE[1]
     initrd = pages - kernel - dtb - purgatory
     if initrd < 1 or kernel < 1:
@@ -81,7 +87,7 @@ def _segments(base: int, pages: int, page_bytes: int) -> tuple[Segment, ...]:
         ("kernel", kernel, (kernel - kernel // 40) * page_bytes),  # .bss: 151 of 5,808 pages in a real kernel
         ("initrd", initrd, initrd * page_bytes - 0xC20),
         ("dtb", dtb, _DTB_BYTES),
-        ("purgatory", purgatory, _PURGATORY_BYTES),
+        ("purgatory", purgatory, purgatory_bytes),
     ):
         segments.append(Segment(pa=at, size=size, memsz=count * page_bytes, name=name))
         at += count * page_bytes

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 
 from asm.routines import Routine
+from emu.hypervisor import hypervisor_span, map_guest
 from emu.kernel_registers import tcr_el1, write_back_index
 from emu.kernel_tables import idmap_bits, kernel_va, map_kernel_idmap, map_swapper
 from emu.layout import PageAllocator
@@ -58,6 +59,10 @@ class OldKernel:
         # The linear map moved to the bottom of the range in 5.4; the MAIR was reordered in 5.10: near enough.
         flipped = self.index == 0 or scenario.lva
         self.va = kernel_va(memory_map, memory_map.kernel, scenario.va_bits, flipped=flipped)
+        self.stage2 = map_guest(memory, memory_map, scenario.stage2)
+        """Registers of the hypervisor below; none where there is none."""
+        if self.stage2:
+            self._record(hypervisor_span(memory_map), Role.TABLE)
         self._record(memory_map.kernel, Role.OLD_KERNEL)
         self._record(Span(self.zero_page, scenario.granule_bytes), Role.ZERO_PAGE)
         self.vectors_va = self._put_vectors()
@@ -129,11 +134,11 @@ class OldKernel:
         self._record(Span(pa, rounded), role)
         return pa
 
-    def put_page(self, role: Role, content: bytes = b"") -> int:
-        """Write `content` to a control page of its own."""
+    def put_page(self, role: Role, content: bytes = b"", at: int | None = None) -> int:
+        """Write `content` to a control page of its own, or to the page `at`, which is nobody else's."""
         if len(content) > self._granule_bytes:
             raise InputError(f"control page: {len(content)} bytes do not fit its {self._granule_bytes}")
-        pa = self.control(self._granule_bytes)
+        pa = self.control(self._granule_bytes) if at is None else at
         self._memory.write(pa, content)
         self._record(Span(pa, self._granule_bytes), role)
         return pa

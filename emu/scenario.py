@@ -1,5 +1,6 @@
 """Scenario: everything that decides what a functional run does. `prepare` makes a guest of it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -22,6 +23,8 @@ LEAVES_BYTES = {4096: (4096, 2 << 20, 1 << 30), 16384: (16384, 32 << 20), 65536:
 """Leaf sizes by granule."""
 
 _KERNEL_LEAST_BYTES = 1 << 17
+_OWN_VECTORS = (Protocol.KIMAGE, Protocol.WINDOW)
+"""Routines that go back to EL2 through vectors that kexec brings."""
 
 
 class Boot(StrEnum):
@@ -42,8 +45,28 @@ class TableStyle(StrEnum):
     """All of memory, VA = PA, in blocks."""
     RFC_V2 = "rfc-v2"
     """What the copy needs, VA = PA, in pages."""
+    WINDOW = "window"
+    """One page of code VA = PA; sources in a row and destinations in a row, in pages (PATCH v1 to v11)."""
     MERGED = "merged"
     """One page of code VA = PA, and a copy of the linear map (v5.16)."""
+
+
+class Stage2(StrEnum):
+    """What a hypervisor below the machine has in HCR_EL2; the machine's boot is then EL1."""
+
+    NONE = "none"
+    VM = "vm"
+    """Stage 2 translation, and DC IVAC done as DC CIVAC."""
+    DC = "dc"
+    """The same, and default cacheable: Normal Write-Back wherever the guest's stage 1 is off."""
+
+
+_TABLES_OF: Mapping[Protocol | None, TableStyle] = {
+    Protocol.ARGUMENT_PAGE: TableStyle.RFC_V2,
+    Protocol.WINDOW: TableStyle.WINDOW,
+    Protocol.KIMAGE: TableStyle.MERGED,
+}
+"""Routines that cannot do without their own era's tables."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,12 +78,17 @@ class Scenario:
     soft_restart: Routine | None = None
     hyp_stub: Routine | None = None
     kexec_vectors: Routine | None = None
+    purgatory: Routine | None = None
+    """Lies in the segment of that name, is what the relocation starts, and starts the new kernel."""
     tables: TableStyle
     mair: int
     va_bits: int = 48
     granule_bytes: int = 4096
     map_leaf_bytes: int | None = None
     """Largest leaf of the merged style's linear map copy; None keeps the blocks that the kernel has."""
+    t0sz: int | None = None
+    """TCR.T0SZ of kexec's identity map, and what its table is made for; None: as the era does."""
+    stage2: Stage2 = Stage2.NONE
     el2_switch: bool = True
     """False leaves out the escalation of a non-VHE kernel to EL2."""
     clear_xn: bool = False
@@ -70,10 +98,12 @@ class Scenario:
     """0 or 1: SCTLR.C or I forced at the exception level that the copy runs at."""
     kdump: bool = False
     """A crash kernel: it was loaded where it runs."""
+    kimage_in_destination: bool = False
+    """struct kimage happens to lie in memory that the image will be copied to."""
     memory_map: MemoryMap
     segments: tuple[Segment, ...]
     start: int | None = None
-    """The new kernel's first instruction; None: the first byte of the first segment."""
+    """Where the image is entered, a purgatory of ours left aside; None: the first byte of the first segment."""
     segments_anywhere: bool = False
     """Let segments lie where there is no usable RAM, as the kernel does; what that leads to is for the run to show."""
     sources: str = "scatter"
@@ -89,12 +119,26 @@ class Scenario:
     def __post_init__(self) -> None:
         self._check_choices()
         self._check_routines()
+        self._check_ways()
         self._check_machine()
 
     @property
     def entry_pa(self) -> int:
-        """The new kernel's first instruction."""
+        """Where the relocation enters the image: the new kernel, or the purgatory before it."""
+        return self.end_pa if self.purgatory is None else self.purgatory_segment.pa + self.purgatory.entry
+
+    @property
+    def end_pa(self) -> int:
+        """The new kernel's first instruction, where the run ends."""
         return self.segments[0].pa if self.start is None else self.start
+
+    @property
+    def purgatory_segment(self) -> Segment:
+        """The segment called purgatory."""
+        for segment in self.segments:
+            if segment.name == "purgatory":
+                return segment
+        raise InputError("purgatory: no segment has that name; a default image of less than 15 pages has none")
 
     @property
     def dtb_pa(self) -> int:
@@ -154,6 +198,18 @@ class Scenario:
         if self.instruction_budget is not None and self.instruction_budget < 1:
             raise InputError(f"instruction_budget: {self.instruction_budget} must be at least 1")
 
+    def _check_ways(self) -> None:
+        """Refuse what the boot path or the era cannot have."""
+        own_idmap = self.tables in (TableStyle.RFC_V1, TableStyle.WINDOW, TableStyle.MERGED)
+        if self.t0sz is not None and not (own_idmap and 16 <= self.t0sz <= 39):
+            raise InputError(
+                f"t0sz: {self.t0sz} must be 16 to 39, with tables rfc-v1, window or merged, not {self.tables.value}"
+            )
+        if self.stage2 is not Stage2.NONE and self.boot is not Boot.EL1:
+            raise InputError(f"stage2: {self.stage2.value} needs boot el1, a guest's; it is {self.boot.value}")
+        if self.kimage_in_destination and (self.relocate.protocol is not Protocol.KIMAGE or self.kdump):
+            raise InputError(f"kimage_in_destination: {self.relocate.name} is told of no struct kimage")
+
     def _check_routines(self) -> None:
         protocol, name = self.relocate.protocol, self.relocate.name
         if protocol is None:
@@ -162,15 +218,15 @@ class Scenario:
             raise InputError(
                 f"relocate: {name} has pages of {self.relocate.page_bytes} bytes; granule_bytes is {self.granule_bytes}"
             )
-        wanted = {Protocol.ARGUMENT_PAGE: TableStyle.RFC_V2, Protocol.KIMAGE: TableStyle.MERGED}.get(protocol)
+        wanted = _TABLES_OF.get(protocol)
         if wanted is not None and self.tables is not wanted and not self.kdump:
             raise InputError(f"tables: {self.tables.value!r} must be {wanted.value!r} for {name}")
-        if wanted is None and self.tables in (TableStyle.RFC_V2, TableStyle.MERGED):
+        if wanted is None and self.tables in _TABLES_OF.values():
             raise InputError(f"tables: {self.tables.value!r} must be 'none' or 'rfc-v1' for {name}")
         calls_stub = protocol is not Protocol.KIMAGE or self.kdump
         if self.escalates and calls_stub and self.soft_restart is not None and self.hyp_stub is None:
             raise InputError("hyp_stub: missing; a kernel booted at EL2 without VHE goes back up through it")
-        if self.escalates and not calls_stub and self.kexec_vectors is None:
+        if self.escalates and protocol in _OWN_VECTORS and not self.kdump and self.kexec_vectors is None:
             raise InputError("kexec_vectors: missing; this routine goes back to EL2 through its own copy of them")
         if self.kdump and protocol is Protocol.KIMAGE and self.soft_restart is None:
             raise InputError("soft_restart: missing; with kdump these kernels go straight through it")
@@ -189,6 +245,8 @@ class Scenario:
         code, data = self.memory_map.kernel_code, self.memory_map.kernel_data
         if code is None or data is None:
             raise InputError("memory_map: kernel code and kernel data are missing; the old kernel must be somewhere")
+        if self.purgatory is not None and self.purgatory.entry >= self.purgatory_segment.memsz:
+            raise InputError("purgatory: its entry lies outside of its segment")
         if self.kdump and any(span.overlaps(image) for span in self.destinations for image in (code, data)):
             raise InputError("kdump: a crash kernel lies where it will run; its segments must not touch the old kernel")
         for field, span in (("kernel_code", code), ("kernel_data", data)):

@@ -252,14 +252,25 @@ def _marks(trace: Trace) -> Iterator[str]:
     )
 
 
+def _stage1_forced_off(epochs: NDArray[Any]) -> NDArray[np.bool_]:
+    """Where HCR_EL2.DC or TGE make SCTLR_EL1.M act as 0 (Arm ARM, HCR_EL2)."""
+    hcr = epochs["hcr"]
+    default_cacheable, general = hcr >> np.uint64(12) & np.uint64(1), hcr >> np.uint64(27) & np.uint64(1)
+    at_el2 = (epochs["el"] >= 2) | ((epochs["el"] == 0) & (epochs["e2h"] == 1) & (general == 1))
+    forced: NDArray[np.bool_] = ~at_el2 & ((default_cacheable | general) == 1)
+    return forced
+
+
 def _epochs(trace: Trace) -> Iterator[str]:
     epochs = trace.epochs
     yield from _rows("epochs", epochs["el"] > 3, "el must be 0..3")
     for field in ("e2h", "stage1", "stage2", "dcache", "icache"):
         yield from _rows("epochs", epochs[field] > 1, f"{field} must be 0 or 1")
     for field, bit in (("stage1", 0), ("dcache", 2), ("icache", 12)):
-        wrong = epochs[field] != (epochs["sctlr"] >> np.uint64(bit)) & np.uint64(1)
-        yield from _rows("epochs", wrong, f"{field} must be bit {bit} of sctlr")
+        meant = (epochs["sctlr"] >> np.uint64(bit)) & np.uint64(1)
+        if field == "stage1":
+            meant = np.where(_stage1_forced_off(epochs), 0, meant)
+        yield from _rows("epochs", epochs[field] != meant, f"{field} must be bit {bit} of sctlr")
     for field in ("flat_type", "flat_fetch_type", "walk_type", "walk2_type"):
         yield from _in_enum("epochs", epochs[field], field, MemoryType)
     yield from _in_enum("epochs", epochs["cause"], "cause", EpochCause)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from traces.expand import CHUNK_EXECUTIONS, chunks, executed_counts, execution_epochs, value_cursor
-from traces.schema import EXCEPTION, MARK, Access, Mark, MemoryType, Role
+from traces.schema import EXCEPTION, MARK, Access, Mark, MemoryType, Phase, Role
 from traces.trace import Records, Trace
 
 _DATA = (Access.LOAD, Access.STORE, Access.LOAD_STORE, Access.ZERO)
@@ -108,7 +108,10 @@ def walk_types(trace: Trace, start: int = 0, stop: int | None = None) -> dict[Me
 
 
 def copy_site(trace: Trace) -> CopySite | None:
-    """Find where the run copied: by its stores into DESTINATION ranges. None where it stored nothing there."""
+    """Find where the run copied: by its stores into DESTINATION ranges. None where it stored nothing there.
+
+    What a purgatory stores into its segment, which is a destination, is no copying: the search ends at its phase.
+    """
     wanted = trace.ranges[trace.ranges["role"] == Role.DESTINATION]
     if not len(wanted):
         return None
@@ -236,7 +239,9 @@ def _store_hits(
     """Yield what each group stored into the ranges, a stretch of executions under one epoch at a time."""
     consumed, cursor = trace.blocks["values"].astype(np.int64), 0
     truncated = trace.marks[trace.marks["kind"] == Mark.TRUNCATE]
-    for epoch, start, stop in stretches(trace):
+    phases = trace.marks[(trace.marks["kind"] == Mark.PHASE) & (trace.marks["a"] == Phase.PURGATORY)]
+    end = int(phases["at"][0]) if len(phases) else None
+    for epoch, start, stop in stretches(trace, 0, end):
         table = trace.translations[trace.translations["epoch"] == epoch]
         table = table[np.argsort(table["page"])]
         for at in range(start, stop, CHUNK_EXECUTIONS):

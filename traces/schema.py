@@ -267,7 +267,7 @@ EPOCH = np.dtype(
     [
         ("el", "u1"),
         ("e2h", "u1"),  # HCR_EL2.E2H: at EL2 the regime is EL2&0
-        ("stage1", "u1"),  # SCTLR.M of the regime (1 also... never by HCR.DC, which only changes flat_type)
+        ("stage1", "u1"),  # SCTLR.M of the regime; 0 in EL1&0 under HCR_EL2.DC or TGE, whatever M is
         ("stage2", "u1"),  # HCR_EL2.VM or DC, at EL1 and EL0 only
         ("dcache", "u1"),  # SCTLR.C of the regime
         ("icache", "u1"),  # SCTLR.I of the regime

@@ -1,11 +1,12 @@
-// arm64_relocate_new_kernel as Linux 5.16 and newer have it (with the fix of 5.18 that reads kimage first): translated.
+// arm64_relocate_new_kernel as Linux 5.18 and newer have it (5.16 and 5.17 with the stable fix eb3d8ea3e1f0): translated.
 //
 // Entry:    x0 = VA of struct kimage in the linear map. Called with translation and caches on, through TTBR0 at the
 //           identity address of its own single page; EL1, or EL2 with VHE (where the EL1 names mean EL2). DAIF masked.
 // Exit:     kimage->el2_vectors set: hvc with x0 = HVC_SOFT_RESTART, x1 = start, x2 = dtb, x3 = x4 = 0, taken by
 //           kexec-vectors-v5.17 at EL2. Else br start with x0 = dtb, x1 = x2 = x3 = 0. SCTLR_EL1 off in both.
-// Differs:  from v5.12: works on virtual addresses of a copy of the linear map, and cleans each page to the PoC after
-//           copying it; from rfc-v2: stays at EL1 until all is copied, no table of its own, maintenance by VA.
+// Differs:  from v5.16 in reading all of kimage first; from v5.12: works on virtual addresses of a copy of the linear
+//           map, and cleans each page to the PoC after copying it; from rfc-v2: stays at EL1 until all is copied, no table
+//           of its own, maintenance by VA.
 // Registers: x28 start, x27 EL2 vectors, x26 dtb, x22 PA - VA, x18 zero page, x17 TTBR1 of the copy, x16 entry, x15 line
 //           size, x14 list, x13 destination, x12 source, x19 page begun, x20 temporary, x1..x8 data.
 // x13 and x14 are not set up: a list begins with an indirection and a destination.

@@ -29,12 +29,12 @@ from bare import (
 )
 
 from asm.decode import Insn, decode
-from asm.kernel_image import import_symbol
 from asm.routines import LARGEST_BYTES, Protocol, Routine, routine, routine_names
 from traces.errors import InputError
 from traces.schema import Access, InsnClass, InsnFlag, Maintenance
 
 RELOCATE = [name for name in routine_names() if name.startswith("relocate-")]
+WALKS_A_LIST = [name for name in RELOCATE if name != "relocate-v11"]
 SLOT_BYTES = 128
 GNU_AS = "aarch64-linux-gnu-as"
 
@@ -48,9 +48,10 @@ def insns(own: Routine, start: str | None = None, end: str | None = None) -> lis
 @pytest.mark.parametrize("name", routine_names())
 def test_every_routine_fits_its_page_and_says_what_it_is(name: str) -> None:
     own = routine(name)
-    assert 0 < len(own.code) <= LARGEST_BYTES
+    # A purgatory is a segment; everything else is copied to one control page, or fits the kernel's own text.
+    assert 0 < len(own.code) <= (2 * LARGEST_BYTES if name.startswith("purgatory") else LARGEST_BYTES)
     assert len(own.code) % 4 == 0
-    assert own.source == f"own: {name}.S"
+    assert own.source == ("own: purgatory.S, WITH_DCACHE = 1" if name == "purgatory-dcache" else f"own: {name}.S")
     for word in ("Entry:", "Exit:", "Differs:", "Linux" if "rfc" not in name else "RFC"):
         assert word in own.text.split("\n\n")[0]
     assert len(own.sha256) == 64
@@ -61,9 +62,10 @@ def test_every_routine_fits_its_page_and_says_what_it_is(name: str) -> None:
 def test_gnu_as_makes_the_same_bytes(name: str, tmp_path: Path) -> None:
     if shutil.which(GNU_AS) is None:
         pytest.skip(f"{GNU_AS} is not installed")
-    made = tmp_path / "routine.o"
+    made, flat = tmp_path / "routine.o", tmp_path / "routine.bin"
     subprocess.run([GNU_AS, "-o", made, "-"], input=routine(name).text, text=True, check=True)
-    assert import_symbol(made, next(iter(routine(name).symbols))).code == routine(name).code
+    subprocess.run([GNU_AS.replace("-as", "-objcopy"), "-O", "binary", "-j", ".text", made, flat], check=True)
+    assert flat.read_bytes() == routine(name).code
 
 
 def test_unknown_names_are_refused_in_one_line() -> None:
@@ -88,7 +90,7 @@ def test_the_copy_loop_moves_64_bytes_in_12_instructions(name: str) -> None:
     assert not any(insn.access is Access.PREFETCH for insn in insns(own))
 
 
-@pytest.mark.parametrize("name", RELOCATE)
+@pytest.mark.parametrize("name", WALKS_A_LIST)
 def test_the_list_walk_is_what_tells_these_routines_apart_from_other_code(name: str) -> None:
     own = routine(name)
     load, test = insns(own, "next_entry", "done")
@@ -105,6 +107,10 @@ MAINTENANCE = {
     "relocate-v5.12": [Maintenance.DC_IVAC],
     "relocate-rfc-v1": [Maintenance.DC_IVAC],
     "relocate-rfc-v2": [Maintenance.DC_CISW, Maintenance.DC_CISW],
+    "relocate-v11": [Maintenance.DC_CVAU],
+    "relocate-v12": [Maintenance.DC_IVAC],
+    "relocate-v15": [Maintenance.DC_CIVAC],
+    "relocate-v5.16": [Maintenance.DC_CIVAC],
     "relocate-v5.17": [Maintenance.DC_CIVAC],
 }
 
@@ -133,13 +139,19 @@ def test_where_translation_is_turned_off_is_what_the_versions_differ_in() -> Non
         ("el2", True),
     ]
     assert [el for el, at in sctlr_writes("relocate-rfc-v2")] == ["el1", "el2", "el2", "el1", "el1", "el2"]
-    assert [(el, at > loop["relocate-v5.17"]) for el, at in sctlr_writes("relocate-v5.17")] == [("el1", True)]
+    for name in ("relocate-v12", "relocate-v15", "relocate-v5.16", "relocate-v5.17"):
+        assert [(el, at > loop[name]) for el, at in sctlr_writes(name)] == [("el1", True)]
+    assert [(el, at < loop["relocate-v11"]) for el, at in sctlr_writes("relocate-v11")] == [
+        ("el2", True),
+        ("el1", True),
+        ("el1", False),
+    ]
     assert [el for el, _ in sctlr_writes("soft-restart-v4.19")] == ["el1"]
     assert sctlr_writes("soft-restart-rfc-v1") == []
     assert [el for el, _ in sctlr_writes("soft-restart-v5.17")] == ["el1"]
 
 
-@pytest.mark.parametrize("name", ["hyp-stub-v4.19", "hyp-stub-v5.17", "kexec-vectors-v5.17"])
+@pytest.mark.parametrize("name", ["hyp-stub-v4.19", "hyp-stub-v5.17", "kexec-vectors-v11", "kexec-vectors-v5.17"])
 def test_every_slot_but_one_waits_for_ever(name: str) -> None:
     own = routine(name)
     for slot in range(16):
@@ -214,8 +226,8 @@ def test_a_list_that_is_done_copies_nothing(name: str) -> None:
     assert copied(bare) == bytes(PAGES * PAGE)
 
 
-def kimage_bare(vectors: int) -> Bare:
-    own = routine("relocate-v5.17")
+def kimage_bare(vectors: int, name: str) -> Bare:
+    own = routine(name)
     bare = Bare(own.code, 1)
     offsets = own.kimage_offsets
     for field, value in {"head": LIST | INDIRECTION, "start": START, "dtb": DTB, "el2_vectors": vectors}.items():
@@ -224,13 +236,15 @@ def kimage_bare(vectors: int) -> Bare:
 
 
 @pytest.mark.parametrize("vectors", [0, 0x4000_2000])
-def test_the_merged_routine_copies_the_list_and_leaves_by_the_vectors(vectors: int) -> None:
+@pytest.mark.parametrize("name", ["relocate-v12", "relocate-v15", "relocate-v5.16", "relocate-v5.17"])
+def test_the_merged_routine_copies_the_list_and_leaves_by_the_vectors(name: str, vectors: int) -> None:
     """Run with phys_offset 0 and translation off, where its virtual addresses are the physical ones."""
-    bare = kimage_bare(vectors)
+    bare = kimage_bare(vectors, name)
+    bare.set(SCTLR_EL1, 0x30D0_190E)
     expected = lay_list(bare)
     end = bare.run(CODE, START, KIMAGE)
     assert copied(bare) == expected
-    assert bare.get(SCTLR_EL1) == 0x30500800
+    assert bare.get(SCTLR_EL1) == (0x30D0_0900 if name == "relocate-v12" else 0x30500800)
     if vectors:
         assert bare.exceptions == [HVC]
         assert [bare.x(number) for number in range(5)] == [1, START, DTB, 0, 0]
@@ -311,6 +325,33 @@ def test_el2_vectors_answer_their_calls(name: str, call: int) -> None:
     assert bare.run(CODE + 0x400, back, call, RAM + 0x8000, 11, 12, 13) == back
     assert bare.x(0) == (0 if call in (0, 2) else 0xBADCA11)
     assert bare.get(VBAR_EL2) == (RAM + 0x8000 if call == 0 else CODE)
+
+
+def test_what_is_read_of_kimage_after_the_copy_is_what_5_18_reads_before_it() -> None:
+    late = {}
+    for name in ("relocate-v12", "relocate-v15", "relocate-v5.16", "relocate-v5.17"):
+        own = routine(name)
+        rows = [insn for insn in insns(own, "done") if insn.memory and insn.memory.base == 0]
+        late[name] = [insn.memory.offset for insn in rows if insn.memory]
+    fields = [routine("relocate-v5.17").kimage_offsets[field] for field in ("start", "el2_vectors", "dtb")]
+    assert late == dict.fromkeys(("relocate-v12", "relocate-v15", "relocate-v5.16"), fields) | {"relocate-v5.17": []}
+
+
+def test_the_vectors_of_v11_start_the_new_kernel_and_nothing_else() -> None:
+    own = routine("kexec-vectors-v11")
+    assert len(own.code) == 0x800
+    bare = Bare(own.code, 2)
+    assert bare.run(CODE + 0x400, START, 11, 12, 13, 14, START) == START
+    assert [bare.x(number) for number in range(4)] == [11, 12, 13, 14]
+
+
+def test_the_dcache_patch_changes_nothing_of_the_purgatory_but_what_is_round_it() -> None:
+    plain, patched = routine("purgatory"), routine("purgatory-dcache")
+    bodies = [own.code[own.symbols["compress"] : own.symbols["sha256_initial"] + 32] for own in (plain, patched)]
+    assert bodies[0] == bodies[1]
+    kinds = [{insn.maintenance for insn in insns(own) if insn.maintenance} for own in (plain, patched)]
+    assert kinds[0] == set()
+    assert Maintenance.DC_CIVAC in kinds[1]
 
 
 def test_protocols_name_what_the_old_kernel_must_prepare() -> None:
