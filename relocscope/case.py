@@ -13,12 +13,17 @@ from traces.errors import InputError
 from traces.sizes import parse_size, size_text
 
 BOOTS = ("el1", "nvhe", "vhe")
-TABLE_STYLES = ("none", "rfc-v1", "rfc-v2", "merged")
+TABLE_STYLES = ("none", "rfc-v1", "rfc-v2", "window", "merged")
+STAGES2 = ("none", "vm", "dc")
 SOURCE_PATTERNS = ("scatter", "sequential")
 INITIAL_STATES = ("cold", "kernel-dirty")
 OPTIONAL_PHASES = ("tables", "list-flush")
 """What a kernel does beside the relocation, in the order in which it does it."""
 OUTCOMES = ("completed", "hang", "fault", "budget")
+
+
+_RAM_BYTES = 8 << 30
+"""Of the default machine."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,6 +45,7 @@ class Case:
     soft_restart: str = ""
     hyp_stub: str = ""
     kexec_vectors: str = ""
+    purgatory: str = ""
     kernel: str = ""
     """Image or ELF file that the routines come from instead, with the symbol of the routine behind an @."""
     tables: str = "none"
@@ -48,9 +54,13 @@ class Case:
     leaf_bytes: int | None = None
     mair: int
     clear_xn: bool = False
+    t0sz: int | None = None
+    stage2: str = "none"
     copy_sctlr_c: int | None = None
     copy_sctlr_i: int | None = None
     sources: str = "scatter"
+    ram_base: int | None = None
+    kimage_in_destination: bool = False
     self_copies: int | None = None
     """None: four, or as many as the image has pages."""
     memory_map: str = ""
@@ -97,6 +107,13 @@ def _between(low: int, high: int) -> Callable[[object, str], int]:
         return number
 
     return parse
+
+
+def _ram_base(value: object, where: str) -> int:
+    base = _between(0, (1 << 44) - _RAM_BYTES)(value, where)
+    if base % (1 << 30):
+        raise InputError(f"{where}: {base:#x} must be a multiple of 0x40000000")
+    return base
 
 
 def _truth(value: object, where: str) -> bool:
@@ -158,16 +175,25 @@ KEYS: Mapping[str, tuple[str, Callable[[object, str], object], str]] = {
     "routine.soft_restart": ("soft_restart", _text, "cpu_soft_restart; empty where the era has none on this path"),
     "routine.hyp_stub": ("hyp_stub", _text, "the vectors at EL2"),
     "routine.kexec_vectors": ("kexec_vectors", _text, "the copy of them that kexec installs (v5.16 and later)"),
+    "routine.purgatory": ("purgatory", _text, "what runs between the relocation and the new kernel"),
     "map.tables": ("tables", _choice(*TABLE_STYLES), "whose page tables the copy finds"),
     "map.va_bits": ("va_bits", _between(36, 52), "VA bits of the old kernel"),
     "map.granule": ("granule_bytes", _size(4 << 10, 16 << 10, 64 << 10), "translation granule"),
     "map.leaf": ("leaf_bytes", _size(*_LEAVES), "largest leaf used"),
     "map.mair": ("mair", _between(0, (1 << 64) - 1), "MAIR_EL1 of the old kernel"),
     "map.clear_xn": ("clear_xn", _truth, "clear bit 54 (XN at EL2) in the leaf of the relocation code"),
+    "map.t0sz": ("t0sz", _between(16, 39), "T0SZ of kexec's own identity map; the era's if not given"),
+    "map.stage2": ("stage2", _choice(*STAGES2), "HCR_EL2.VM or DC of a hypervisor below boot el1, with stage 2 tables"),
     "copy.sctlr_c": ("copy_sctlr_c", _between(0, 1), "SCTLR.C forced at the copy's level"),
     "copy.sctlr_i": ("copy_sctlr_i", _between(0, 1), "SCTLR.I forced at the copy's level"),
     "image.sources": ("sources", _choice(*SOURCE_PATTERNS), "order of the source pages"),
     "image.self_copies": ("self_copies", _between(0, 1 << 20), "source pages that lie where they belong"),
+    "image.ram_base": ("ram_base", _ram_base, "where RAM begins (8 GiB of it); 0x80000000 if not given"),
+    "image.kimage_in_destination": (
+        "kimage_in_destination",
+        _truth,
+        "struct kimage lies in memory that the image will be copied to",
+    ),
     "image.memory_map": ("memory_map", _text, "TOML or /proc/iomem text; the default fits the size"),
     "image.segments": ("segments", _text, "TOML or `kexec -d` text; the default fits the size"),
 }
@@ -183,17 +209,27 @@ def _texts(value: object, where: str) -> tuple[str, ...]:
 _EXPECT: Mapping[str, Callable[[object, str], object]] = {
     "outcome": _choice(*OUTCOMES),
     "copy_el": _between(1, 2),
+    "e2h": _truth,
+    "sctlr": _text,
     "mmu": _truth,
     "dcache": _truth,
     "icache": _truth,
-    "entry_el": _between(1, 2),
+    "entry_el": _between(0, 2),
     "image_ok": _truth,
+    "image_visible": _truth,
+    "lost": _truth,
+    "dirty": _truth,
     "copies": _truth,
     "data_type": _text,
+    "fetch_type": _text,
+    "walk_type": _text,
+    "fault_el": _between(0, 2),
+    "fault_ec": _text,
     "hazards": _texts,
+    "no_hazards": _texts,
     "source": _text,
 }
-"""What a case file may state of the result, so that `cases --run-all` can compare."""
+"""What may be stated of a result (relocscope/reproduction.toml, a table [expect] in a case file)."""
 
 
 def _flattened(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -237,7 +273,7 @@ def case_from_toml(text: str, *, name: str, where: str, directory: Path | None =
     for key in ("memory_map", "segments", "kernel"):
         if directory is not None and fields.get(key):
             fields[key] = str(directory / fields[key])
-    stated = _expected(expect, where)
+    stated = expectations(expect, where)
     if base is not None:
         inherited = shipped_case(_text(base, f"{where}: base"))
         return dataclasses.replace(inherited, name=name, expect=stated, **fields)
@@ -247,7 +283,8 @@ def case_from_toml(text: str, *, name: str, where: str, directory: Path | None =
     return Case(name=name, expect=stated, **fields)
 
 
-def _expected(expect: Mapping[str, Any], where: str) -> dict[str, Any]:
+def expectations(expect: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Check what a file states of a result, key by key; relocscope.expectations compares it with a run."""
     stated: dict[str, Any] = {}
     for key, value in expect.items():
         if key not in _EXPECT:
@@ -269,8 +306,17 @@ _HISTORY = (
     "rfc-v2-el1",
     "rfc-v2-nvhe",
     "rfc-v2-nvhe-xn-clear",
+    "patch-v11-nvhe",
+    "v12-vhe",
+    "v12-guest",
+    "v15-new-macro",
+    "v5.16-kimage-overwritten",
     *(f"v5.17-{boot}" for boot in BOOTS),
     "kdump",
+    "v4.19-guest-dc",
+    "seattle-39bit",
+    "purgatory-off",
+    "purgatory-on",
 )
 
 

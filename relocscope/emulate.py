@@ -13,6 +13,7 @@ from traces.schema import Phase
 if TYPE_CHECKING:
     from asm.kernel_image import ImportedKernel
     from asm.routines import Routine
+    from emu.layout import Layout
     from emu.memory_map import MemoryMap
     from emu.ram_guest import RamGuest
     from emu.segments import KexecLoad
@@ -86,12 +87,11 @@ def scenario(
     segments_anywhere: bool = False,
 ) -> Any:
     """Make the emulator's Scenario of a case. Memory map and load, where given, stand for the case's own."""
-    from emu.layout import default_layout
     from emu.memory_map import memory_map_from_file
-    from emu.scenario import Boot, Scenario, TableStyle
+    from emu.scenario import Boot, Scenario, Stage2, TableStyle
     from emu.segments import segments_from_file
 
-    layout = default_layout(case.size_bytes, page_bytes=case.granule_bytes, crash=case.kdump)
+    layout = _layout(case)
     if memory_map is None:
         memory_map = memory_map_from_file(Path(case.memory_map)) if case.memory_map else layout.memory_map
     segments, start = layout.segments, layout.start
@@ -107,11 +107,15 @@ def scenario(
         soft_restart=others["soft_restart"],
         hyp_stub=others["hyp_stub"],
         kexec_vectors=others["kexec_vectors"],
+        purgatory=others["purgatory"],
         tables=TableStyle(case.tables),
         mair=case.mair,
         va_bits=case.va_bits,
         granule_bytes=case.granule_bytes,
         map_leaf_bytes=case.leaf_bytes,
+        t0sz=case.t0sz,
+        stage2=Stage2(case.stage2),
+        kimage_in_destination=case.kimage_in_destination,
         el2_switch=case.el2_switch,
         clear_xn=case.clear_xn,
         copy_sctlr_c=case.copy_sctlr_c,
@@ -129,18 +133,35 @@ def scenario(
     )
 
 
+def _layout(case: Case) -> "Layout":
+    """Lay out the default machine and image of a case."""
+    from emu.layout import STINGRAY_RAM, default_layout
+    from emu.purgatory import SEGMENT_BYTES
+    from emu.spans import Span
+
+    ram = STINGRAY_RAM if case.ram_base is None else Span(case.ram_base, STINGRAY_RAM.size)
+    options = {"purgatory_bytes": SEGMENT_BYTES} if case.purgatory else {}
+    return default_layout(case.size_bytes, page_bytes=case.granule_bytes, ram=ram, crash=case.kdump, **options)
+
+
 def _routines(case: Case) -> "tuple[Routine, dict[str, Routine | None]]":
     """Return the relocation routine, and what else runs on the way to it."""
     if case.kernel:
         path, _, symbol = case.kernel.partition("@")
         found = imported(Path(path), symbol)
         ours = _borrowed(Path(path), symbol, case)
-        return found.relocate, {name: getattr(found, name) or ours[name] for name in ours}
+        purgatory = _own(case.purgatory)
+        return found.relocate, {"purgatory": purgatory} | {name: getattr(found, name) or ours[name] for name in ours}
     from asm.routines import routine
 
-    others = {name: getattr(case, name) for name in ("soft_restart", "hyp_stub", "kexec_vectors")}
-    relocate = routine(case.relocate, case.granule_bytes)
-    return relocate, {name: routine(text) if text else None for name, text in others.items()}
+    names = ("soft_restart", "hyp_stub", "kexec_vectors", "purgatory")
+    return routine(case.relocate, case.granule_bytes), {name: _own(getattr(case, name)) for name in names}
+
+
+def _own(name: str) -> "Routine | None":
+    from asm.routines import routine
+
+    return routine(name) if name else None
 
 
 def _borrowed(path: Path, symbol: str, case: Case) -> "dict[str, Routine | None]":

@@ -1,5 +1,6 @@
 """`relocscope cases`, `cores` and `mechanisms`: what there is, one line each."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -16,10 +17,11 @@ def cases(
 ) -> int:
     """List the cases that ship, or run them all; the status is then 1 where one does not do what is expected."""
     from relocscope.case import case_names, shipped_case
+    from relocscope.reproduction import row_of
 
     listed: list[dict[str, Any]] = []
     for name in case_names():
-        case = shipped_case(name)
+        case, row = shipped_case(name), row_of(name)
         listed.append(
             {
                 "name": name,
@@ -27,7 +29,7 @@ def cases(
                 "source": case.source,
                 "boot": case.boot,
                 "core": case.core,
-                "expect": {k: list(v) if isinstance(v, tuple) else v for k, v in case.expect.items()},
+                "expect": _plain(row.expect) if row else {},
             }
         )
     if run_all:
@@ -46,34 +48,58 @@ def _run_all(
     listed: list[dict[str, Any]], settings: dict[str, str], core: str | None, sample: bool, json_path: str | None
 ) -> int:
     from relocscope import render
-    from relocscope.expectations import found, mismatches
-    from relocscope.operand import operand, with_settings
-    from relocscope.runs import CannotRunError, run_operand
+    from relocscope.expectations import found
+    from relocscope.progress import Progress
+    from relocscope.reproduction import compare, rows
 
     out = render.console() if wants_text(json_path) else None
-    wrong = 0
-    for row in listed:
-        subject = with_settings(operand(row["name"]), settings, core=core, sample=sample)
-        try:
-            run = run_operand(subject)
-        except CannotRunError as error:
-            row["refused"] = str(error)
+    table: list[dict[str, Any]] = []
+    with Progress("running the cases of the history") as progress:
+        for comparison in compare(rows(), settings, core=core, sample=sample):
+            row, run = comparison.row, comparison.run
+            entry = {"id": row.id, "case": row.case, "set": dict(row.set), "source": row.source}
+            entry |= {"expect": _plain(row.expect)}
+            entry |= {"refused": comparison.refused} if run is None else {}
+            if run is not None:
+                entry |= {"found": _plain(found(run)) | {"seconds": run.seconds}}
+                entry |= {"mismatches": list(comparison.mismatches)}
+            table.append(entry)
+            progress.step(len(table), len(rows()))
             if out:
-                out.print(f"{row['name']:<22} cannot run: {error}", markup=False)
-            continue
-        broken = mismatches(run, subject.case.expect if subject.case else {})
-        wrong += bool(broken)
-        facts = found(run)
-        row["found"] = {k: list(v) if isinstance(v, tuple) else v for k, v in facts.items()} | {"seconds": run.seconds}
-        row["mismatches"] = broken
-        if out:
-            state = "[red]differs[/]" if broken else "[green]as expected[/]"
-            where = f"copy at EL{facts['copy_el']}" if facts["copies"] else "no copy"
-            out.print(f"{row['name']:<22} {state:<24} {run.outcome:<10} {where:<12} {render.seconds(run.seconds):>11}")
-            for line in broken:
-                out.print(f"    {line}", markup=False)
-    write_json(json_path, {"schema": "relocscope/cases/1", "cases": listed})
+                _show_row(out, comparison)
+    by_case = {entry["case"]: entry for entry in table if not entry["set"]}
+    for case in listed:
+        case |= {key: by_case[case["name"]][key] for key in _RAN if key in by_case.get(case["name"], {})}
+    write_json(json_path, {"schema": "relocscope/cases/1", "cases": listed, "rows": table})
+    wrong = sum(bool(entry.get("mismatches")) for entry in table)
+    if out:
+        refused = sum("refused" in entry for entry in table)
+        equal = len(table) - wrong - refused
+        out.print(f"{equal} of {len(table)} as expected, {wrong} not" + (f", {refused} could not run" * bool(refused)))
     return 1 if wrong else 0
+
+
+_RAN = ("found", "mismatches", "refused")
+
+
+def _show_row(out: Any, comparison: Any) -> None:
+    """Show a row and what it came to, and below it each statement that it does not bear out."""
+    from relocscope import render
+
+    row, run = comparison.row, comparison.run
+    if run is None:
+        out.print(f"{row.id:<5} cannot run: {comparison.refused}  {row.name}", markup=False)
+        return
+    state = "[red]differs    [/]" if comparison.mismatches else "[green]as expected[/]"
+    where = f"copy at EL{run.copy['el']}" if run.copy else "no copy"
+    time = f"{render.seconds(run.seconds):>11}"
+    out.print(f"{row.id:<5} {state} {run.outcome:<10}{where:<12}{time}  {row.name}", soft_wrap=True)
+    for line in comparison.mismatches:
+        out.print(f"      {line}", markup=False)
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
 
 @click.command()

@@ -10,7 +10,7 @@ from relocscope.hazards.registry import Finding
 from relocscope.hazards.subject import Subject, inside, overlap
 from relocscope.regimes import place
 from traces.lines import LINE_BYTES, Deed
-from traces.schema import PAGE_BYTES, Maintenance, Role
+from traces.schema import PAGE_BYTES, Maintenance, MemoryType, Role
 from traces.trace import Records
 
 SET_WAY = (Maintenance.DC_ISW, Maintenance.DC_CSW, Maintenance.DC_CISW)
@@ -51,7 +51,8 @@ def _lost(subject: Subject) -> Iterator[Finding]:
 
 def _dirty(subject: Subject) -> Iterator[Finding]:
     entry = subject.trace.meta.get("entry")
-    if not entry or entry.get("mmu") or subject.site is None:
+    cacheable = MemoryType.NORMAL_WB in subject.trace.epochs["flat_type"][-1:]  # HCR_EL2.DC
+    if not entry or entry.get("mmu") or subject.site is None or cacheable:
         return
     uncleaned = int(subject.lines.uncleaned.sum())
     if uncleaned:
