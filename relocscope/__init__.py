@@ -7,7 +7,7 @@
 The engines are loaded by the first call that needs them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
     from relocscope.checking import Check
     from relocscope.comparison import Comparison
+    from relocscope.hypotheses import Observation, Theories
     from relocscope.runs import Run
 
-__all__ = ["cases", "check", "cores", "explain", "run"]
+__all__ = ["cases", "check", "cores", "explain", "run", "theories"]
 
 
 def run(
@@ -95,6 +96,21 @@ def check(
         if name not in paths:
             raise InputError(f"--{name.replace('_', '-')}: must be given to check your own machine")
     return check_machine(plan(Files(**paths), _settings(size, set)))
+
+
+def theories(
+    observed: "Sequence[str | Observation]",
+    *,
+    core: str,
+    boot: str | None = None,
+    case: str | None = None,
+    set: Mapping[str, Any] | None = None,  # noqa: A002
+    error: float = 0.05,
+) -> "Theories":
+    """Rank the hypotheses that could have produced measured times (`37MB=0.35:off`), as `relocscope theories` does."""
+    from relocscope.hypotheses import theories_of
+
+    return theories_of(observed, core=core, boot=boot, case=case, settings=set, error=error)
 
 
 def cases() -> tuple[str, ...]:

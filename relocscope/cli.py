@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from relocscope.commands import accuracy, check, explain, kernel, lists, run, selftest, step, trace
+from relocscope.commands import accuracy, check, explain, kernel, lists, run, selftest, step, theories, trace
 from traces.errors import InputError
 
 STATUS_CHECK_FAILED, STATUS_BAD_INPUT, STATUS_INTERRUPTED = 1, 2, 130
@@ -37,6 +37,7 @@ for command in (
     lists.cores,
     lists.mechanisms,
     kernel.import_,
+    theories.theories,
     trace.trace,
     accuracy.validate,
     accuracy.microbench,

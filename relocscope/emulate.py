@@ -79,6 +79,15 @@ def ram_guest(ram: Ram) -> "RamGuest":
     return RamGuest(RamFiles(ram=files, registers=ram.registers, boot=boot), budget=ram.budget, forced_ci=forced)
 
 
+def emulate_as_guest(case: Case, leaf_bytes: int = 2 << 20) -> "Trace":
+    """Run the case under a hypervisor's second stage: every intermediate address its own PA, in leaves of that size."""
+    from emu.scenario import prepare
+    from emu.stage2 import under_stage2
+
+    with compiled_meanwhile():
+        return under_stage2(prepare(scenario(case)), leaf_bytes).run().trace
+
+
 def scenario(
     case: Case,
     *,
