@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from traces.expand import NO_TYPE, chunks, executed_counts, execution_epochs
+from traces.expand import NO_TYPE, chunks
 from traces.schema import (
     BLOCK,
     EPOCH,
@@ -34,6 +34,7 @@ from traces.schema import (
     Shareability,
 )
 from traces.trace import Trace
+from traces.translated import doubtful, executed_blocks
 
 ARRAYS: dict[str, np.dtype[np.generic]] = {
     "insns": INSN,
@@ -339,7 +340,8 @@ def _addresses(trace: Trace) -> Iterator[str]:
     """Everything that was fetched or accessed has a translation where its epoch translates, and the same place."""
     yield from _fetches(trace)
     flat = (trace.epochs["stage1"] == 0) & (trace.epochs["stage2"] == 0)
-    for table in chunks(trace):
+    for start, stop in doubtful(trace):
+        (table,) = chunks(trace, stop - start, start, stop)
         lost = (table["memory_type"] == NO_TYPE) & (table["access"] != Access.PREFETCH) & ~flat[table["epoch"]]
         if lost.any():
             row = table[_first(lost)]
@@ -351,10 +353,8 @@ def _addresses(trace: Trace) -> Iterator[str]:
 
 
 def _fetches(trace: Trace) -> Iterator[str]:
-    ran = np.flatnonzero(executed_counts(trace) > 0)
-    pairs = np.unique(np.stack([execution_epochs(trace)[ran], trace.executions[ran]], axis=1), axis=0)
     pages = {(int(t["epoch"]), int(t["page"])): int(t["pa"]) for t in trace.translations}
-    for epoch, block in pairs.tolist():
+    for epoch, block in executed_blocks(trace):
         regime, code = trace.epochs[epoch], trace.blocks[block]
         va, pa = int(code["va"]), int(code["pa"])
         if regime["stage1"] or regime["stage2"]:
