@@ -12,51 +12,28 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 CASES = ("v4.19-el1", "v5.17-el1")
 """Booted at EL1 they take no exception, so that Unicorn alone can run them from end to end."""
-GOALS = {
-    "capture": 2.0,
-    "replay": 3.0,
-    "capture and timing": 4.0,
-    "capture and sample": 2.0,
-    "load and sample": 0.15,
-}
+GOALS = {"capture": 2.0, "replay": 3.0, "capture and timing": 4.0}
 
 
-@dataclass(frozen=True)
-class Measured:
-    """A case: instructions, pages added up, and the best processor times in seconds, the bare run's apart."""
+def case_times(name: str, size: str, rounds: int = 3) -> tuple[int, float, float, float]:
+    """Instructions of a case, and the best processor time of running it bare, with capture, and of replaying its trace.
 
-    instructions: int
-    skipped: int
-    bare: float
-    seconds: dict[str, float]
-    sampling: dict[str, Any]
-
-
-def case_times(name: str, size: str, rounds: int = 3) -> Measured:
-    """Measure a case bare, with capture, and replayed: in full, and by a sample of its pages, stored before or not.
-
-    No run includes the preparation of the guest, or the check of its image afterwards. What is loaded is verified.
+    Neither run includes the preparation of the guest, or the check of its image afterwards.
     """
     import caches
     from emu.scenario import prepare
     from relocscope.case import override, shipped_case
     from relocscope.emulate import scenario
-    from relocscope.sampling import replay_sampled
-    from traces.files import load, save
-    from traces.fold import copy_site
 
     case = override(shipped_case(name), {"size": size})
     described = scenario(case)
-    core, initial = caches.core(case.core), case.initial
-    times: list[tuple[float, float, float, float, float]] = []
+    times: list[tuple[float, float, float]] = []
+    instructions = skipped = 0
     for _ in range(rounds):
         cpu = prepare(described).machine().cpu
         start = time.process_time()
@@ -69,31 +46,11 @@ def case_times(name: str, size: str, rounds: int = 3) -> Measured:
         captured = time.process_time() - start
         trace = replace(result.trace, ranges=guest.ranges)
         start = time.process_time()
-        costs = caches.replay(trace, core, initial=initial)
-        replayed = time.process_time() - start
-        site = copy_site(trace)
-        if site is None:
-            raise SystemExit(f"{name}: copies nothing")
-        with tempfile.NamedTemporaryFile(suffix=".trace") as stored:
-            save(trace, stored.name)
-            start = time.process_time()
-            trace = load(stored.name)
-            loaded = time.process_time() - start
-        start = time.process_time()
-        asked = np.array([site.first, site.last + 1], np.uint64)
-        sampled = replay_sampled(trace, core, site, asked, initial=initial)
-        times.append((bare, captured, replayed, loaded, time.process_time() - start))
-    bare, captured, replayed, loaded, quick = (min(column) for column in zip(*times, strict=True))
-    seconds = {
-        "capture": captured,
-        "replay": replayed,
-        "capture and timing": captured + replayed,
-        "capture and sample": captured + quick,
-        "load and sample": loaded + quick,
-    }
-    error = sampled.cycles / costs.cycles - 1
-    sampling = {**sampled.details["sampling"], "error": error}
-    return Measured(costs.instructions, costs.details["pages_skipped"], bare, seconds, sampling)
+        costs = caches.replay(trace, caches.core(case.core), initial=case.initial)
+        times.append((bare, captured, time.process_time() - start))
+        instructions, skipped = costs.instructions, costs.details["pages_skipped"]
+    best = [min(column) for column in zip(*times, strict=True)]
+    return instructions, skipped, best[0], best[1], best[2]
 
 
 def wall_of(arguments: list[str], cache: Path | None = None) -> tuple[float, float]:
@@ -133,17 +90,12 @@ def main() -> None:
 
     for name in options.cases:
         case_times(name, "64KiB", 1)  # compile
-        found = case_times(name, options.size)
-        bare, sampling = found.bare, found.sampling
-        rate = found.instructions / bare / 1e6
-        print(f"{name} {options.size}: {found.instructions} instructions, bare {bare:.3f} s ({rate:.1f} M/s)")
-        print(f"  {found.skipped} pages added up instead of replayed")
-        for what, seconds in found.seconds.items():
-            print(f"  {what:20} {seconds:7.3f} s  ratio {seconds / bare:5.2f}  goal {GOALS[what]:.2f}")
-        print(
-            f"  sample: {sampling['method']}, {sampling['replayed_pages']} of {sampling['pages']} pages, "
-            f"{sampling['error']:+.2%} off (goal 1%), interval +-{sampling['relative_half_width']:.2%}"
-        )
+        instructions, skipped, bare, captured, replayed = case_times(name, options.size)
+        rate = instructions / bare / 1e6
+        print(f"{name} {options.size}: {instructions} instructions, bare {bare:.3f} s ({rate:.1f} M/s)")
+        print(f"  {skipped} pages added up instead of replayed")
+        for what, seconds in (("capture", captured), ("replay", replayed), ("capture and timing", captured + replayed)):
+            print(f"  {what:20} {seconds:7.3f} s  ratio {seconds / bare:5.2f}  goal {GOALS[what]:.1f}")
     print(f"explain 25 MiB, warm: verdict after {verdict_wall():.1f} s (goal 5)")
     warm, peak = wall_of(["explain"])
     print(f"explain 25 MiB, warm: all of it after {warm:.1f} s, peak {peak:.0f} MiB")

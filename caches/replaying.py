@@ -137,11 +137,6 @@ class Replay:
                 clock[name] = first[name]
 
     @property
-    def words(self) -> Any:
-        """The machine's one record."""
-        return self._state.words[0]
-
-    @property
     def cycles(self) -> int:
         """Modelled cycles so far."""
         return int(self._state.words[0]["retire"])
@@ -230,21 +225,6 @@ class Replay:
         for name in ("checkpoint_cycles", "insn_cycles", "insn_count", "predictor"):
             yield name, self._members[name]
 
-    def tallies(self) -> tuple[Ints, Ints, Ints]:
-        """Cycles and executions of each instruction, and the machine's counters, as they grow: not copies."""
-        return self._members["insn_cycles"], self._members["insn_count"], self.words["counters"]
-
-    def counters_of(self, counts: Ints) -> dict[str, dict[str, int]]:
-        """Name counts that are laid out as the machine's are."""
-        return _counters(self._state, counts)
-
-    def jump(self, execution: int, value: int) -> None:
-        """Go on from that execution, whose values begin at `value`, as if it came next: what lies between is left out.
-
-        No mark may be among what is left out.
-        """
-        self.at, self._value = execution, value
-
     def _quiet(self, at: int) -> tuple[int, int]:
         """Return the next long stretch in which nothing happens but instructions, or what is left of this one."""
         events = self._events[np.searchsorted(self._events, at, side="right") - 1 :]
@@ -255,20 +235,14 @@ class Replay:
     def _compiled(self, stop: int) -> None:
         """Replay up to that execution, instruction by instruction."""
         while self.at < stop:
-            executions, values = self.stretch(min(stop, self.at + CHUNK_EXECUTIONS))
-            machine = views.record(self.state.words, MACHINE_TYPE, self.members(executions, values))
-            self.went(executions[: int(replay_compiled(machine, self.at, len(executions) - 1))])
-
-    def members(self, executions: Ints, values: Ints) -> dict[str, Any]:
-        """Return what the machine's record points to while it runs those executions."""
-        return self._members | {"executions": executions, "values": values}
-
-    def went(self, executions: Ints) -> None:
-        """Note that a kernel has run these, which come next."""
-        self._value += self._consumed(executions)
-        self.at += len(executions)
-        self._drain()
-        self._raise_failure()
+            executions, values = self._stretch(min(stop, self.at + CHUNK_EXECUTIONS))
+            members = self._members | {"executions": executions, "values": values}
+            machine = views.record(self._state.words, MACHINE_TYPE, members)
+            done = int(replay_compiled(machine, self.at, len(executions) - 1))
+            self._value += self._consumed(executions[:done])
+            self.at += done
+            self._drain()
+            self._raise_failure()
 
     def _stretch_of_pages(self, limit: int) -> None:
         """Go on to where a repetition ends that begins soon, or a little where none does."""
@@ -337,7 +311,7 @@ class Replay:
         """How many values these executions read."""
         return int(self._members["blocks"][executions, 2].sum())
 
-    def stretch(self, stop: int) -> tuple[Ints, Ints]:
+    def _stretch(self, stop: int) -> tuple[Ints, Ints]:
         """Return executions from here to `stop`, with the one that follows (-1: none) after them, and their values."""
         source = self.trace.executions
         executions = np.full(stop - self.at + 1, -1, np.int64)
@@ -379,7 +353,7 @@ class Replay:
             insn_cycles=self._members["insn_cycles"][:rows].copy(),
             insn_count=self._members["insn_count"][:rows].copy(),
             checkpoint_cycles=np.where(checkpoints < 0, self.cycles, checkpoints),
-            counters=self.counters_of(self.words["counters"]),
+            counters=_counters(self._state),
             dirty_lines=dirty,
             stale_lines=_addresses(self._stale),
             lost_lines=_addresses(self._lost),
@@ -434,12 +408,12 @@ def _dirty_lines(state: State) -> NDArray[np.uint64]:
     return _addresses(np.unique(np.concatenate(found)).tolist())
 
 
-def _counters(state: State, counts: Ints) -> dict[str, dict[str, int]]:
-    """Return counters by name; absent levels are left out."""
+def _counters(state: State) -> dict[str, dict[str, int]]:
+    """Return the counters by name; absent levels are left out."""
     named: dict[str, dict[str, int]] = {}
     for row, part in enumerate(COUNTER_ROWS):
         if part in LEVEL_NAMES and not state.words["level_present"][0, LEVEL_NAMES.index(part)]:
             continue
         columns: Any = COUNTER_COLUMNS[part]
-        named[part] = {name: int(counts[row, at]) for at, name in enumerate(columns) if name}
+        named[part] = {name: int(state.words["counters"][0, row, at]) for at, name in enumerate(columns) if name}
     return named

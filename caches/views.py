@@ -120,15 +120,6 @@ def record(array: NDArray[Any], kind: RecordType, members: Mapping[str, NDArray[
     return View(array, kind, array.ctypes.data)
 
 
-def table(array: NDArray[np.int64]) -> Any:
-    """Return a table of 64-bit integers, of one column or several, as kernels see it."""
-    if config.DISABLE_JIT:
-        return array
-    if not array.flags.c_contiguous:
-        raise ValueError("table: must be contiguous")
-    return View(array, TableType(1 if array.ndim == 1 else array.shape[1]), array.ctypes.data)
-
-
 @typeof_impl.register(View)
 def _typeof(view: View, _context: Any) -> types.Type:
     return view.kind

@@ -209,20 +209,8 @@ def _facts(run: Run) -> list[tuple[str, str]]:
     if run.entry:
         facts.append(("new kernel", f"entered at EL{run.entry['el']}, pc {run.entry['pc']}, x0 {run.entry['x0']}"))
     facts.append(("image", _image_words(run)))
-    if run.sampling:
-        facts.append(("sampling", _sampling_words(run.sampling)))
     facts.append(("host", f"{run.host['seconds']:.2f} s ({run.host['emulate_seconds']:.2f} s emulating)"))
     return facts
-
-
-def _sampling_words(sampling: Mapping[str, Any]) -> str:
-    if sampling["method"] == "systematic":
-        return (
-            f"{sampling['replayed_pages']:,} of {sampling['pages']:,} pages replayed; "
-            f"{100 * sampling['level']:.0f}% interval {seconds(sampling['seconds']['low'])} to "
-            f"{seconds(sampling['seconds']['high'])} (+-{100 * sampling['relative_half_width']:.1f}%)"
-        )
-    return f"exact: {sampling['reason']}"
 
 
 def _image_words(run: Run) -> str:

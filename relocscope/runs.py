@@ -44,7 +44,7 @@ class CannotRunError(InputError):
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Run:
-    """What one run did and cost. Fields up to `sampling` are those of `run --json`; the others stay here."""
+    """What one run did and cost. Fields up to `calibrated` are those of `run --json`; the others stay here."""
 
     case: str
     core: str
@@ -73,7 +73,6 @@ class Run:
     dram: Mapping[str, int]
     hazards: tuple[Mapping[str, Any], ...]
     calibrated: tuple[str, ...]
-    sampling: Mapping[str, Any] | None
     trace: "Trace" = field(repr=False)
     costs: "Outcome" = field(repr=False)
     config: "CoreConfig" = field(repr=False)
@@ -247,7 +246,6 @@ def measure(
         dram=dict(counters.get("dram", {})),
         hazards=tuple(hazards(trace, site, costs)),
         calibrated=costs.calibrated,
-        sampling=costs.details.get("sampling"),
         trace=trace,
         costs=costs,
         config=config,
