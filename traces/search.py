@@ -44,16 +44,6 @@ def last_before(trace: Trace, condition: Condition, place: tuple[int, int]) -> t
     return None
 
 
-def either(*conditions: Condition) -> Condition:
-    """Where any of them holds."""
-
-    def places(trace: Trace, start: int, stop: int) -> Places:
-        found = np.concatenate([condition(trace, start, stop) for condition in conditions])
-        return np.unique(found, axis=0)
-
-    return places
-
-
 def instructions(chosen: Callable[[Records], NDArray[np.bool_]]) -> Condition:
     """Where an instruction is executed that `chosen` says True of (it is given rows of Trace.insns)."""
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from relocscope.stepping.session import Session
-from relocscope.stepping.timeline import Place
 from traces.errors import InputError
 from traces.schema import Access, MemoryType, Role, Shareability
 
@@ -273,8 +272,3 @@ def costs(session: Session, most: int = 20) -> list[dict[str, Any]]:
         }
         for va, (count, bill) in ranked
     ]
-
-
-def place_in_words(session: Session, place: Place) -> str:
-    """Write a place as instruction and block numbers."""
-    return f"instruction {session.timeline.number(*place)}, block {place.execution}"

@@ -5,7 +5,6 @@ import re
 from relocscope.stepping.session import Session
 from traces.errors import InputError
 
-_REGISTER = re.compile(r"\$?(x([12]?\d|30)|sp|pc|lr)", re.IGNORECASE)
 _MASK64 = (1 << 64) - 1
 
 
