@@ -1,6 +1,7 @@
 """The console script: one line on stderr and status 2 for anything that a person got wrong."""
 
 import os
+import signal
 import sys
 
 import click
@@ -48,6 +49,7 @@ for command in (
 
 def main() -> None:
     """Run the command line and exit with its status."""
+    signal.signal(signal.SIGTERM, _terminated)
     try:
         status = relocscope.main(standalone_mode=False)
         sys.stdout.flush()
@@ -62,6 +64,11 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _terminated(number: int, _frame: object) -> None:
+    """Leave by an exception, so that what was half-written goes."""
+    sys.exit(128 + number)
 
 
 def _refuse(message: str) -> int:

@@ -8,11 +8,9 @@ import ast
 import json
 import os
 import struct
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,6 +19,7 @@ from numpy.lib import format as npy
 
 from traces.check import ARRAYS, check
 from traces.errors import InputError
+from traces.replacing import replacing
 from traces.schema import SCHEMA_VERSION
 from traces.trace import Trace
 
@@ -46,16 +45,12 @@ _EPOCH_OF_ZIP = (1980, 1, 1, 0, 0, 0)  # no clock in the file: equal traces give
 
 def save(trace: Trace, path: str | os.PathLike[str]) -> None:
     """Write the trace to `path`, replacing what is there only once everything is written."""
-    target = Path(path)
-    try:
-        with _replacing(target) as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, True, 1) as container:
-            _add(container, _HEADER, json.dumps(_header(trace), allow_nan=False).encode())
-            for name, dtype in ARRAYS.items():
-                for chunk, rows in enumerate(_pieces(len(getattr(trace, name)), dtype)):
-                    with container.open(_info(_member(name, chunk)), "w", force_zip64=True) as member:
-                        npy.write_array(member, getattr(trace, name)[rows], version=(1, 0), allow_pickle=False)
-    except OSError as error:
-        raise InputError(f"{target}: cannot be written: {error.strerror or error}") from None
+    with replacing(path) as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, True, 1) as container:
+        _add(container, _HEADER, json.dumps(_header(trace), allow_nan=False).encode())
+        for name, dtype in ARRAYS.items():
+            for chunk, rows in enumerate(_pieces(len(getattr(trace, name)), dtype)):
+                with container.open(_info(_member(name, chunk)), "w", force_zip64=True) as member:
+                    npy.write_array(member, getattr(trace, name)[rows], version=(1, 0), allow_pickle=False)
 
 
 def load(path: str | os.PathLike[str], *, verify: bool = True, limit_bytes: int = TRACE_LIMIT_BYTES) -> Trace:
@@ -125,26 +120,6 @@ def _info(name: str) -> zipfile.ZipInfo:
 
 def _add(container: zipfile.ZipFile, name: str, data: bytes) -> None:
     container.writestr(_info(name), data)
-
-
-@contextmanager
-def _replacing(target: Path) -> Iterator[IO[bytes]]:
-    """Open a stream whose contents become `target` at the end, or leave no trace if writing fails."""
-    if target.is_dir():
-        raise InputError(f"{target}: is a directory, a trace is written to a file")
-    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        Path(temporary).chmod(0o666 & ~mask)  # what open() would have given; mkstemp gives 0600
-        Path(temporary).replace(target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _one_line(error: BaseException) -> str:

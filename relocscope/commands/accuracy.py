@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from relocscope.commands.options import json_option, wants_text, write_json
+from traces.replacing import replacing
 
 
 @click.command()
@@ -29,10 +30,8 @@ def validate(core: str | None, page: str | None, json_path: str | None) -> None:
         show_accuracy(console(), table)
     write_json(json_path, table.to_json())
     if page is not None:
-        try:
-            Path(page).write_text(accuracy_page(table), encoding="utf-8")
-        except OSError as error:
-            raise InputError(f"--write: {page}: cannot be written: {error.strerror}") from None
+        with replacing(page, "--write") as stream:
+            stream.write(accuracy_page(table).encode())
 
 
 @click.command()

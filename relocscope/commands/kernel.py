@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from relocscope.commands.options import json_option, wants_text, write_json
+from traces.replacing import replacing
 
 
 @click.command(name="import")
@@ -23,11 +24,12 @@ def import_(image: Path, directory: Path | None, json_path: str | None) -> None:
     if directory is not None:
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            for name, routine in routines.items():
-                if routine is not None:
-                    (directory / f"{name}.bin").write_bytes(routine.code)
         except OSError as error:
             raise InputError(f"-o: {directory}: cannot be written: {error.strerror}") from None
+        for name, routine in routines.items():
+            if routine is not None:
+                with replacing(directory / f"{name}.bin", "-o") as stream:
+                    stream.write(routine.code)
     result = {
         "schema": "relocscope/import/1",
         "path": str(kernel.path),

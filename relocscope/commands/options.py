@@ -3,7 +3,6 @@
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from traces.errors import InputError
+from traces.replacing import replacing
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -105,12 +105,5 @@ def write_json(json_path: str | None, result: Mapping[str, Any]) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
         return
-    target = Path(json_path)
-    try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(target)
-    except OSError as error:
-        raise InputError(f"--json: {target}: cannot be written: {error.strerror}") from None
+    with replacing(json_path, "--json") as stream:
+        stream.write(text.encode())
