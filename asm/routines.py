@@ -32,6 +32,10 @@ def _none() -> Mapping[str, int]:
     return MappingProxyType({})
 
 
+def _none_by_offset() -> Mapping[int, int]:
+    return MappingProxyType({})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Routine:
     """Position-independent machine code with its names."""
@@ -52,6 +56,8 @@ class Routine:
     """The page size that it was built for."""
     text: str = ""
     """Its .S source, where there is one."""
+    lines: Mapping[int, int] = field(default_factory=_none_by_offset)
+    """Offset of each instruction -> line of `text`, counted from 1."""
 
     @property
     def sha256(self) -> str:
@@ -151,4 +157,5 @@ def routine(name: str, page_bytes: int = _OUR_PAGE_BYTES) -> Routine:
         protocol=protocol,
         kimage_offsets=MappingProxyType(dict(offsets)),
         text=text,
+        lines=MappingProxyType(dict(assembly.lines)),
     )

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from unicorn.unicorn_py3.unicorn import UcContext
 
-from emu.guest import Guest
 from emu.machine import Machine
 from traces.expand import accesses, executed_counts
 from traces.lines import stored_pages
@@ -46,16 +45,18 @@ class _Checkpoint:
 
 
 class Rerun:
-    """One guest that has not run, and the trace of another one just like it. `go` and `step_inside` move it."""
+    """A machine that has not run, and the trace of another one just like it, to `stop_pa`. `go` moves it."""
 
-    def __init__(self, guest: Guest, trace: Trace, edits: Sequence[Edit] = ()) -> None:
-        self.machine = guest.machine()
+    def __init__(self, machine: Machine, trace: Trace, edits: Sequence[Edit] = (), *, stop_pa: int) -> None:
+        self.machine = machine
         self.trace = trace
         self.at = 0
         """The execution that is next, or that is under way."""
         self.inside = 0
         """Instructions of it that have been done."""
-        self._stop_pa = guest.scenario.entry_pa
+        self.on_way: Callable[[int], None] = lambda _: None
+        """Told which execution a move has come to, every few milliseconds. It may raise; moving on is safe then."""
+        self._stop_pa = stop_pa
         self._edits = {edit.execution: edit for edit in edits}
         end = len(trace.executions)
         self._bounds = sorted({*range(0, end, STRETCH_EXECUTIONS), *(each for each in self._edits if each < end), end})
@@ -95,6 +96,7 @@ class Rerun:
                 break
             self._run_to(bound)
             self._keep()
+            self.on_way(bound)
         self._run_to(execution)
 
     def _run_to(self, execution: int) -> None:

@@ -98,12 +98,12 @@ def run_operand(subject: Operand) -> Run:
     started = time.perf_counter()
     if subject.ram is not None:
         trace = _functional_ram(subject.ram, config)
-        initial, seed = _start(subject, "kernel-dirty")
+        initial, seed = start_of(subject, "kernel-dirty")
     elif case is None:
         from traces.files import load
 
         trace = load(subject.trace_path or Path())
-        initial, seed = _start(subject, "cold")
+        initial, seed = start_of(subject, "cold")
     else:
         check_core(case.boot, case.granule_bytes, config)
         # What has no part in the functional run is taken out, so that one run serves every label, core and start.
@@ -122,7 +122,7 @@ def run_operand(subject: Operand) -> Run:
     )
 
 
-def _start(subject: Operand, initial: str) -> tuple[str, int]:
+def start_of(subject: Operand, initial: str) -> tuple[str, int]:
     """Return the state of the caches at the start, and the seed, of what is no case."""
     state = KEYS["initial"][1](subject.settings.get("initial", initial), "--set: initial")
     seed = KEYS["seed"][1](subject.settings.get("seed", 1), "--set: seed")

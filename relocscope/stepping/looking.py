@@ -124,7 +124,7 @@ def info(control: Control, said: Words) -> Answer:
     facts = {
         "case": session.subject.name,
         "core": session.config.name,
-        "boot": session.case.boot,
+        "boot": session.stepped.boot,
         "instructions": session.timeline.end,
         "pages": len(session.kimage.sources),
         "edits": len(session.edits),

@@ -1,16 +1,16 @@
 """Session: one run of one case on one core, stood at an instruction of it. Moving it moves the guest and the model."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from relocscope.operand import Operand
-from relocscope.runs import check_core, core_config, functional
+from relocscope.stepping.stepped import stepped_of
 from relocscope.stepping.timeline import Place, Timeline
-from traces.errors import InputError
 from traces.schema import LEAVES
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from emu.memory import PhysicalMemory
     from emu.regime import Regime
     from emu.rerun import Edit
+    from relocscope.stepping.source import SourceLine
     from traces.trace import Trace
 
 NO_BILL: Mapping[str, int] = dict.fromkeys(LEAVES, 0)
@@ -33,32 +34,27 @@ class Session:
     """
 
     def __init__(self, subject: Operand) -> None:
-        if subject.case is None:
-            if subject.ram is not None:
-                raise InputError(f"{subject.name}: a memory dump can be run, not stepped")
-            raise InputError(f"{subject.name}: a recorded trace holds no registers or memory; step the case itself")
         self.subject = subject
-        self.case = subject.case
-        self.config = core_config(subject)
-        check_core(self.case.boot, self.case.granule_bytes, self.config)
+        self.stepped = stepped_of(subject)
+        self.config = self.stepped.config
         self.edits: tuple[Edit, ...] = ()
-        self._begin(functional(dataclasses.replace(self.case, name="", title="", source="", core="", initial="cold")))
+        self._on_way: Callable[[int], None] = _nothing
+        self._begin(self.stepped.trace)
 
     def _begin(self, trace: "Trace") -> None:
         """Stand at the start of the run that this trace is of."""
         from caches.stepping import SteppedReplay
         from emu.rerun import Rerun
-        from emu.scenario import prepare
-        from relocscope.emulate import scenario
 
-        self._scenario = scenario(self.case)
-        guest = prepare(self._scenario)
-        self.kimage, self.symbols = guest.kimage, dict(guest.symbols)
+        ground, stepped = self.stepped.prepare(), self.stepped
+        self.kimage, self.symbols = ground.kimage, dict(trace.meta["symbols"])
+        self._stop_pa = ground.stop_pa
         self.trace = trace
         self.__dict__.pop("page_starts", None)
         self.timeline = Timeline.of(trace)
-        self.rerun = Rerun(guest, trace, self.edits)
-        self.model = SteppedReplay(trace, self.config, initial=self.case.initial, seed=self.case.seed)
+        self.rerun = Rerun(ground.machine, trace, self.edits, stop_pa=ground.stop_pa)
+        self.model = SteppedReplay(trace, self.config, initial=stepped.initial, seed=stepped.seed)
+        self.rerun.on_way = self.model.on_way = self._on_way
         self.number = 0
         self.last_bill = NO_BILL
 
@@ -89,6 +85,23 @@ class Session:
         place = self.model.first_at_cycle(cycle)
         return self.timeline.number(*place)
 
+    @contextmanager
+    def interruptible(self, on_way: Callable[[int], None]) -> Iterator[None]:
+        """Call `on_way` with an execution that a move or search within has come to, every few milliseconds.
+
+        It may raise: then the session stands where it stood before.
+        """
+        number = self.number
+        self._on_way = self.rerun.on_way = self.model.on_way = on_way
+        try:
+            yield
+        except BaseException:
+            self._on_way = self.rerun.on_way = self.model.on_way = _nothing
+            self.go(number)
+            raise
+        finally:
+            self._on_way = self.rerun.on_way = self.model.on_way = _nothing
+
     def restart(self) -> None:
         """Go back to the first instruction; edits stay."""
         self.go(0)
@@ -104,9 +117,7 @@ class Session:
         number, place = self.number, self.timeline.place(self.number)
         self.rerun.close()
         apply(self.rerun.machine)
-        rest = self.rerun.machine.run(
-            stop_pa=self._scenario.entry_pa, budget=self._budget(), symbols=self.symbols
-        ).trace
+        rest = self.rerun.machine.run(stop_pa=self._stop_pa, budget=self._budget(), symbols=self.symbols).trace
         meta = {**self.trace.meta, **{key: rest.meta[key] for key in ("outcome", "reason", "fault")}}
         rest = dataclasses.replace(rest, ranges=self.trace.ranges, meta=meta)
         at = place.execution + (place.insns > 0)
@@ -122,6 +133,13 @@ class Session:
         return 2 * self.timeline.end + 10_000_000
 
     # -- Looking ------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def source(self) -> "dict[int, SourceLine]":
+        """The source of the code of this run, by address, where there is one."""
+        from relocscope.stepping.source import source_lines
+
+        return source_lines(self.stepped.routines, self.symbols)
 
     @property
     def place(self) -> Place:
@@ -217,6 +235,10 @@ class Session:
             count, cycles = found.get(va, (0, np.zeros(len(LEAVES), np.int64)))
             found[va] = count + int(replay.insn_count[row]), cycles + replay.insn_cycles[row]
         return {va: (count, dict(zip(LEAVES, cycles.tolist(), strict=True))) for va, (count, cycles) in found.items()}
+
+
+def _nothing(_: int) -> None:
+    """Note no progress."""
 
 
 def _both(first: "Callable[[Machine], None]", second: "Callable[[Machine], None]") -> "Callable[[Machine], None]":

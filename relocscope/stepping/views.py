@@ -21,6 +21,17 @@ SYSTEM_REGISTERS = ("SCTLR", "TCR", "TTBR0", "TTBR1", "MAIR", "VBAR", "ELR", "SP
 
 _CODE_BEFORE, _CODE_AFTER = 8, 24
 
+_MEANS = {
+    MemoryType.DEVICE_NGNRNE: "no gathering, reordering or early acknowledgement: each waits for its endpoint's answer",
+    MemoryType.DEVICE_NGNRE: "not gathered, not reordered; stores may be acknowledged early",
+    MemoryType.DEVICE_NGRE: "not gathered; may be reordered and acknowledged early",
+    MemoryType.DEVICE_GRE: "may be gathered, reordered and acknowledged early, not speculated",
+    MemoryType.NORMAL_NC: "past the caches; may be merged, reordered and speculated",
+    MemoryType.NORMAL_WT: "through the caches; stores go on to memory",
+    MemoryType.NORMAL_WB: "through the caches",
+}
+"""What a type lets a core do (Arm ARM B2.7)."""
+
 
 def symbol(session: Session, va: int) -> str:
     """Return symbol+offset of an address, or nothing where no symbol is near."""
@@ -83,6 +94,7 @@ def next_access(session: Session) -> dict[str, Any] | None:
         "bytes": int(one["size"]),
         "memory_type": MemoryType(int(one["memory_type"])).label if known else None,
         "why": _why(session, MemoryType(int(one["memory_type"]))) if known else "",
+        "means": _MEANS[MemoryType(int(one["memory_type"]))] if known else "",
     }
 
 
@@ -93,7 +105,11 @@ def _why(session: Session, kind: MemoryType) -> str:
     if not regime.stage1:
         if regime.default_cacheable:
             return "stage 1 is off and HCR_EL2.DC = 1: data are Normal-WB"
-        return f"SCTLR_{level}.M = 0: the {regime.name} regime translates nothing, and data are Device-nGnRnE"
+        return f"SCTLR_{level}.M = 0: the {regime.name} regime translates nothing, and data are Device-nGnRnE" + (
+            "; SCTLR_EL1.M = 1 governs the EL1&0 regime alone"
+            if regime.at_el2 and session.machine.cpu.sysreg["SCTLR_EL1"] & 1
+            else ""
+        )
     if not regime.dcache and kind is MemoryType.NORMAL_NC:
         return f"SCTLR_{level}.C = 0 makes Normal data Non-cacheable"
     second = ", stage 2 combined with it" if regime.stage2 else ""
@@ -183,24 +199,34 @@ def _fault_words(found: "Translation") -> str:
     return f"{fault.kind.name.lower().replace('_', ' ')} fault, stage {fault.stage} level {fault.level}"
 
 
-def code(session: Session, *, before: int = _CODE_BEFORE, after: int = _CODE_AFTER) -> list[dict[str, Any]]:
-    """Disassemble around PC, each line with how often it was executed up to here and what it cost."""
+def code(
+    session: Session, *, at: int | None = None, before: int = _CODE_BEFORE, after: int = _CODE_AFTER
+) -> list[dict[str, Any]]:
+    """Disassemble around an address (PC if none is given), with what was executed up to here and what it cost.
+
+    Where the code is of a source of ours, each line has that too.
+    """
     from asm.decode import decode
     from emu.walker import WalkAccess, translate
 
     pc, costs = session.pc, session.costs_by_address()
+    middle = pc if at is None else at
     lines = []
-    for va in range(max(0, pc - 4 * before) & ~3, pc + 4 * after, 4):
+    for va in range(max(0, middle - 4 * before) & ~3, middle + 4 * after, 4):
         found = translate(session.memory, session.regime, va, WalkAccess.FETCH)
         if found.fault is not None or not session.memory.contains(found.pa, 4):
             continue
-        insn = decode(session.memory.read(found.pa, 4), va)[0]
+        word = session.memory.read(found.pa, 4)
+        insn, written = decode(word, va)[0], session.source.get(va)
+        if written is not None and written.word != int.from_bytes(word, "little"):
+            written = None
         count, bill = costs.get(va, (0, {}))
         lines.append(
             {
                 "va": f"{va:#x}",
                 "symbol": symbol(session, va),
                 "text": insn.text,
+                "source": None if written is None else {"text": written.text, "remarks": list(written.remarks)},
                 "current": va == pc,
                 "count": count,
                 "cycles": sum(bill.values()),

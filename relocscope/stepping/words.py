@@ -50,7 +50,7 @@ def _base(session: Session, text: str) -> int:
     if text.lower() in ("pc", "$pc"):
         return session.pc
     if text in session.symbols:
-        return session.symbols[text]
+        return int(session.symbols[text])
     if text[:1].isdigit():
         return number(text, "address") & _MASK64
     near = [name for name in session.symbols if text and name.startswith(text[:3])][:4]

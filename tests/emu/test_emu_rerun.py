@@ -2,7 +2,7 @@
 
 import hashlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +11,7 @@ import pytest
 from emu.machine import Machine
 from emu.rerun import Edit, Rerun
 from emu.scenario import prepare
-from relocscope.case import override, shipped_case
+from relocscope.case import Case, override, shipped_case
 from relocscope.emulate import emulate, scenario
 from traces.check import check
 from traces.expand import accesses, executed_counts
@@ -39,10 +39,15 @@ def state(rerun: Rerun) -> str:
     return found.hexdigest()
 
 
+def started(case: Case, trace: Trace, edits: Sequence[Edit] = ()) -> Rerun:
+    guest = prepare(scenario(case))
+    return Rerun(guest.machine(), trace, edits, stop_pa=guest.scenario.end_pa)
+
+
 def again(name: str, pages: int = 24) -> tuple[Rerun, Trace]:
     case = override(shipped_case(name), {"size": pages * 4096})
     trace = emulate(case)
-    return Rerun(prepare(scenario(case)), trace), trace
+    return started(case, trace), trace
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -69,15 +74,15 @@ def edited(name: str, execution: int, insns: int, apply: Callable[[Machine], Non
     case = override(shipped_case(name), {"size": 24 * 4096})
     trace = emulate(case)
     guest = prepare(scenario(case))
-    rerun = Rerun(guest, trace)
+    rerun = Rerun(guest.machine(), trace, stop_pa=guest.scenario.end_pa)
     rerun.go(execution, insns)
     rerun.close()
     apply(rerun.machine)
-    rest = rerun.machine.run(stop_pa=guest.scenario.entry_pa).trace
+    rest = rerun.machine.run(stop_pa=guest.scenario.end_pa).trace
     whole = joined(trace, execution, insns, replace(rest, ranges=trace.ranges))
     check(whole)
     edit = Edit(execution + (insns > 0), insns, apply)
-    return Rerun(prepare(scenario(case)), whole, [edit]), trace
+    return started(case, whole, [edit]), trace
 
 
 @pytest.mark.parametrize("insns", [0, 5])

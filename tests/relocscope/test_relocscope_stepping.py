@@ -1,6 +1,5 @@
 """Stepping: the same state and the same bill at the same place, however it was come to; and looking changes nothing."""
 
-import hashlib
 import json
 import random
 import subprocess
@@ -9,6 +8,7 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
+from stepping_digest import digest
 
 from relocscope.operand import operand, with_settings
 from relocscope.stepping import views
@@ -16,42 +16,10 @@ from relocscope.stepping.commands import COMMANDS, run
 from relocscope.stepping.control import Control
 from relocscope.stepping.session import Session
 from traces.errors import InputError
-from traces.schema import Role
-
-WATCHED = ("SCTLR_EL1", "SCTLR_EL2", "TCR_EL1", "TTBR0_EL1", "TTBR1_EL1", "ELR_EL2", "SPSR_EL2", "ESR_EL2", "VBAR_EL2")
 
 
 def session(case: str = "rfc-v1-nvhe", size: str = "256KiB", **settings: object) -> Session:
     return Session(with_settings(operand(case), {"size": size, **settings}))
-
-
-def model_digest(stepped: Session) -> str:
-    """Everything that the model remembers and counts."""
-    found = hashlib.sha256()
-    for name, array in sorted(stepped.model.replay.save().arrays.items()):
-        if array.dtype.names and name == "words":
-            pointers = {"blocks", "executions", "values"}
-            for field in array.dtype.names:
-                if field not in pointers:
-                    found.update(array[field].tobytes())
-        else:
-            found.update(array.tobytes())
-    return found.hexdigest()
-
-
-def guest_digest(stepped: Session) -> str:
-    """Registers, and all memory that has a role."""
-    cpu, found = stepped.machine.cpu, hashlib.sha256()
-    found.update(repr([*cpu.x, cpu.pc, cpu.pstate, *(cpu.sysreg[name] for name in WATCHED)]).encode())
-    for row in stepped.trace.ranges[stepped.trace.ranges["role"] != Role.RAM]:
-        pa, size = int(row["pa"]), min(int(row["size"]), 1 << 18)
-        if stepped.memory.contains(pa, size):
-            found.update(stepped.memory.read(pa, size))
-    return found.hexdigest()
-
-
-def digest(stepped: Session) -> tuple[str, str, int]:
-    return guest_digest(stepped), model_digest(stepped), stepped.cycles
 
 
 def check_back(stepped: Session, points: int, seed: int) -> None:
