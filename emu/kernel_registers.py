@@ -1,5 +1,7 @@
 """Register values of a running arm64 kernel, as it hands over (facts: docs/history.md, "SCTLR, TCR, ID registers")."""
 
+from dataclasses import dataclass
+
 from emu.fields import fields, with_fields
 from traces.errors import InputError
 
@@ -21,7 +23,21 @@ _NORMAL_WB = 0xFF
 _IPS = {32: 0, 36: 1, 40: 2, 42: 3, 44: 4, 48: 5, 52: 6}
 
 
-def tcr_el1(*, va_bits: int, granule_bytes: int, pa_bits: int, t0sz: int | None = None) -> int:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WalkAttributes:
+    """IRGN, ORGN and SH of TCR, the same for both ranges."""
+
+    irgn: int
+    orgn: int
+    sh: int
+
+
+LINUX_WALKS = WalkAttributes(irgn=_WBWA, orgn=_WBWA, sh=_INNER)
+
+
+def tcr_el1(
+    *, va_bits: int, granule_bytes: int, pa_bits: int, t0sz: int | None = None, walks: WalkAttributes = LINUX_WALKS
+) -> int:
     """TCR_EL1 as __cpu_setup makes it: both ranges walked Write-Back inner-shareable, 16-bit ASIDs from TTBR1, TBI0.
 
     With 48 bits, 4K pages and a 44-bit PE it is 0x34b5503510. `t0sz` is the idmap's where that differs.
@@ -31,14 +47,14 @@ def tcr_el1(*, va_bits: int, granule_bytes: int, pa_bits: int, t0sz: int | None 
         0,
         T0SZ=64 - va_bits if t0sz is None else t0sz,
         T1SZ=64 - va_bits,
-        IRGN0=_WBWA,
-        ORGN0=_WBWA,
-        SH0=_INNER,
+        IRGN0=walks.irgn,
+        ORGN0=walks.orgn,
+        SH0=walks.sh,
         TG0=_TG0[granule_bytes],
         A1=1,
-        IRGN1=_WBWA,
-        ORGN1=_WBWA,
-        SH1=_INNER,
+        IRGN1=walks.irgn,
+        ORGN1=walks.orgn,
+        SH1=walks.sh,
         TG1=_TG1[granule_bytes],
         IPS=_IPS[pa_bits],
         AS=1,

@@ -93,7 +93,13 @@ class OldKernel:
 
     def tcr(self, scenario: Scenario, t0sz: int | None = None) -> int:
         """Return TCR_EL1 of this kernel, with the T0SZ of an identity map where that differs."""
-        return tcr_el1(va_bits=scenario.va_bits, granule_bytes=scenario.granule_bytes, pa_bits=self._pa_bits, t0sz=t0sz)
+        return tcr_el1(
+            va_bits=scenario.va_bits,
+            granule_bytes=scenario.granule_bytes,
+            pa_bits=self._pa_bits,
+            t0sz=t0sz,
+            walks=scenario.walks,
+        )
 
     def build_tables(self, name: str, va_bits: int, allocate: Callable[[int], int] | None = None) -> TableBuilder:
         """Begin tables under `name`; every page they take, from control pages by default, is recorded as TABLE."""

@@ -1,11 +1,12 @@
 """Scenario: everything that decides what a functional run does. `prepare` makes a guest of it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from asm.routines import Protocol, Routine
+from emu.kernel_registers import LINUX_WALKS, WalkAttributes
 from emu.layout import SOURCE_PATTERNS
 from emu.memory_map import MemoryMap
 from emu.segments import Segment, check_segments
@@ -88,6 +89,8 @@ class Scenario:
     """Largest leaf of the merged style's linear map copy; None keeps the blocks that the kernel has."""
     t0sz: int | None = None
     """TCR.T0SZ of kexec's identity map, and what its table is made for; None: as the era does."""
+    walks: WalkAttributes = LINUX_WALKS
+    """Of the kernel's own TCR, which every copy that translates takes over; a purgatory of ours has its own."""
     stage2: Stage2 = Stage2.NONE
     el2_switch: bool = True
     """False leaves out the escalation of a non-VHE kernel to EL2."""
@@ -178,12 +181,15 @@ class Scenario:
         return self.boot is Boot.NVHE and self.el2_switch
 
     def _check_choices(self) -> None:
-        choices: tuple[tuple[str, object, tuple[object, ...]], ...] = (
+        choices: tuple[tuple[str, object, Collection[object]], ...] = (
             ("granule_bytes", self.granule_bytes, GRANULES_BYTES),
             ("va_bits", self.va_bits, VA_BITS),
             ("sources", self.sources, SOURCE_PATTERNS),
             ("copy_sctlr_c", self.copy_sctlr_c, (None, 0, 1)),
             ("copy_sctlr_i", self.copy_sctlr_i, (None, 0, 1)),
+            ("walks.irgn", self.walks.irgn, range(4)),
+            ("walks.orgn", self.walks.orgn, range(4)),
+            ("walks.sh", self.walks.sh, (0, 2, 3)),
             ("map_leaf_bytes", self.map_leaf_bytes, (None, *LEAVES_BYTES.get(self.granule_bytes, ()))),
         )
         for name, value, allowed in choices:

@@ -55,6 +55,9 @@ class Case:
     mair: int
     clear_xn: bool = False
     t0sz: int | None = None
+    tcr_irgn: int = 1
+    tcr_orgn: int = 1
+    tcr_sh: int = 3
     stage2: str = "none"
     copy_sctlr_c: int | None = None
     copy_sctlr_i: int | None = None
@@ -126,6 +129,13 @@ def _truth(value: object, where: str) -> bool:
     raise InputError(f"{where}: {value!r} must be true or false")
 
 
+def _shareability(value: object, where: str) -> int:
+    number = _whole(value, where)
+    if number not in (0, 2, 3):
+        raise InputError(f"{where}: {number} must be 0 (Non-shareable), 2 (Outer) or 3 (Inner); 1 is reserved")
+    return number
+
+
 def _choice(*choices: str) -> Callable[[object, str], str]:
     def parse(value: object, where: str) -> str:
         if not isinstance(value, str) or value not in choices:
@@ -183,6 +193,13 @@ KEYS: Mapping[str, tuple[str, Callable[[object, str], object], str]] = {
     "map.mair": ("mair", _between(0, (1 << 64) - 1), "MAIR_EL1 of the old kernel"),
     "map.clear_xn": ("clear_xn", _truth, "clear bit 54 (XN at EL2) in the leaf of the relocation code"),
     "map.t0sz": ("t0sz", _between(16, 39), "T0SZ of kexec's own identity map; the era's if not given"),
+    "map.tcr_irgn": (
+        "tcr_irgn",
+        _between(0, 3),
+        "TCR.IRGN of the kernel: walks 0 Non-cacheable, 1 Write-Back, 2 Write-Through, 3 Write-Back, no write-allocate",
+    ),
+    "map.tcr_orgn": ("tcr_orgn", _between(0, 3), "the same of outer caches, TCR.ORGN; the weaker of the two counts"),
+    "map.tcr_sh": ("tcr_sh", _shareability, "TCR.SH of them: 0 Non-shareable, 2 Outer, 3 Inner Shareable"),
     "map.stage2": ("stage2", _choice(*STAGES2), "HCR_EL2.VM or DC of a hypervisor below boot el1, with stage 2 tables"),
     "copy.sctlr_c": ("copy_sctlr_c", _between(0, 1), "SCTLR.C forced at the copy's level"),
     "copy.sctlr_i": ("copy_sctlr_i", _between(0, 1), "SCTLR.I forced at the copy's level"),

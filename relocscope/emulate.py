@@ -79,15 +79,6 @@ def ram_guest(ram: Ram) -> "RamGuest":
     return RamGuest(RamFiles(ram=files, registers=ram.registers, boot=boot), budget=ram.budget, forced_ci=forced)
 
 
-def emulate_as_guest(case: Case, leaf_bytes: int = 2 << 20) -> "Trace":
-    """Run the case under a hypervisor's second stage: every intermediate address its own PA, in leaves of that size."""
-    from emu.scenario import prepare
-    from emu.stage2 import under_stage2
-
-    with compiled_meanwhile():
-        return under_stage2(prepare(scenario(case)), leaf_bytes).run().trace
-
-
 def scenario(
     case: Case,
     *,
@@ -96,6 +87,7 @@ def scenario(
     segments_anywhere: bool = False,
 ) -> Any:
     """Make the emulator's Scenario of a case. Memory map and load, where given, stand for the case's own."""
+    from emu.kernel_registers import WalkAttributes
     from emu.memory_map import memory_map_from_file
     from emu.scenario import Boot, Scenario, Stage2, TableStyle
     from emu.segments import segments_from_file
@@ -123,6 +115,7 @@ def scenario(
         granule_bytes=case.granule_bytes,
         map_leaf_bytes=case.leaf_bytes,
         t0sz=case.t0sz,
+        walks=WalkAttributes(irgn=case.tcr_irgn, orgn=case.tcr_orgn, sh=case.tcr_sh),
         stage2=Stage2(case.stage2),
         kimage_in_destination=case.kimage_in_destination,
         el2_switch=case.el2_switch,

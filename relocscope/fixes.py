@@ -59,6 +59,10 @@ _MERGED = {
 }
 
 
+_OWN_MAIR = {"rfc-v1": "0xbbff440c0400", "rfc-v2": "0xbbff440c0400", "window": "0x40044ffff", "merged": "0x40044ffff"}
+"""The MAIR that the leaves of each style of tables index."""
+
+
 def candidates(case: Case) -> Iterator[Candidate]:
     """Yield single changes of that case: one switch, one register bit, or one routine with the tables that it needs."""
     if case.boot == "nvhe" and case.el2_switch:
@@ -80,6 +84,10 @@ def candidates(case: Case) -> Iterator[Candidate]:
     if case.copy_sctlr_c is not None or case.tables != "none":
         yield Candidate(set={"copy.sctlr_c": 1}, words="set SCTLR.C at the copy's level")
     yield Candidate(set={"copy.sctlr_i": 1}, words="set SCTLR.I at the copy's level")
+    if (case.tcr_irgn, case.tcr_orgn) != (1, 1):
+        yield Candidate(set={"map.tcr_irgn": 1, "map.tcr_orgn": 1}, words="walk the tables Write-Back (TCR.IRGN, ORGN)")
+    if int(_OWN_MAIR.get(case.tables, "0"), 0) not in (0, case.mair):
+        yield Candidate(set={"map.mair": _OWN_MAIR[case.tables]}, words="give MAIR the bytes that those leaves index")
     if case.tables in ("rfc-v2", "merged") and case.leaf_bytes != 2 << 20:
         yield Candidate(set={"map.leaf": "2MiB"}, words="map with 2 MiB leaves")
     if case.sources != "sequential":
@@ -173,7 +181,7 @@ def _said(candidate: Candidate, before: Run, after: Run) -> str:
     known = {hazard["id"] for hazard in before.hazards}
     new = [hazard["id"] for hazard in after.hazards if hazard["severity"] == "error" and hazard["id"] not in known]
     if new:
-        said += f"; it then has the hazard {', '.join(new)}"
+        said += f"; it then has the hazard{'s' * (len(new) > 1)} {', '.join(new)}"
     return said + "."
 
 

@@ -84,7 +84,7 @@ class Predictor:
         self.config = config
         self._smallest = smallest
         self._lines: dict[Setup, Line] = {}
-        self._traces: dict[tuple[Case, bool], Trace] = {}
+        self._traces: dict[Case, Trace] = {}
         self._copied: dict[tuple[tuple[str, Any], ...], float] = {}
 
     def line(self, setup: Setup) -> Line:
@@ -110,13 +110,13 @@ class Predictor:
         return self.config.override(dict(setup.core)) if setup.core else self.config
 
     def _trace(self, setup: Setup, size: int) -> "Trace":
-        from relocscope.emulate import emulate, emulate_as_guest
+        from relocscope.emulate import emulate
 
         # What has no part in the functional run is taken out.
         plain = dataclasses.replace(setup.case, name="", title="", source="", core="", initial="cold", size_bytes=size)
-        if (plain, setup.stage2) not in self._traces:
-            self._traces[plain, setup.stage2] = emulate_as_guest(plain) if setup.stage2 else emulate(plain)
-        return TREATMENTS[setup.treatment](self._traces[plain, setup.stage2])
+        if plain not in self._traces:
+            self._traces[plain] = emulate(plain)
+        return TREATMENTS[setup.treatment](self._traces[plain])
 
     def _measured(self, setup: Setup) -> Line:
         look = self.run(setup, LOOK_BYTES)

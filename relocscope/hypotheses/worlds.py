@@ -20,13 +20,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Setup:
-    """One thing to run: a case, changes of the core, a change of the trace, a second stage of translation or none."""
+    """One thing to run: a case, changes of the core, a change of the trace."""
 
     case: Case
     core: tuple[tuple[str, Any], ...] = ()
     treatment: str = ""
     """A key of TREATMENTS."""
-    stage2: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,7 +66,6 @@ TREATMENTS: Mapping[str, Callable[[Trace], Trace]] = {
     "": lambda trace: trace,
     "data-device": lambda trace: _typed(trace, MemoryType.DEVICE_NGNRNE),
     "data-noncacheable": lambda trace: _typed(trace, MemoryType.NORMAL_NC),
-    "walks-noncacheable": _uncached_walks,
     # What a core out of coherency makes of Inner Shareable Write-Back memory: data and descriptors alike.
     "not-coherent-smp": lambda trace: _uncached_walks(_typed(trace, MemoryType.NORMAL_NC)),
 }
@@ -96,7 +94,7 @@ def worlds(off: Case, meant: Case, untranslated: Case, config: "CoreConfig") -> 
         _world("icache-off", plain[0], Setup(case=dataclasses.replace(meant, copy_sctlr_i=0))),
         _world("data-device", plain[0], Setup(case=meant, treatment="data-device")),
         _world("data-noncacheable", plain[0], Setup(case=meant, treatment="data-noncacheable")),
-        _world("walks-noncacheable", plain[0], Setup(case=meant, treatment="walks-noncacheable")),
+        _world("walks-noncacheable", plain[0], Setup(case=dataclasses.replace(meant, tcr_irgn=0, tcr_orgn=0))),
         _machine("maintenance-per-line", off, meant, _slow_maintenance(config)),
         _machine("tlb-thrash", off, meant, _small_tlbs(config)),
         _grid(
@@ -112,7 +110,7 @@ def worlds(off: Case, meant: Case, untranslated: Case, config: "CoreConfig") -> 
             meant,
             {"store.stream_l1_lines": 0, "store.stream_l2_lines": 0, "store.non_temporal_streams": False},
         ),
-        _world("stage2", Setup(case=off, stage2=True), Setup(case=meant, stage2=True)),
+        _world("stage2", *(Setup(case=dataclasses.replace(case, stage2="vm")) for case in (off, meant))),
         _grid(
             "slow-interconnect",
             off,

@@ -8,7 +8,7 @@ from old_kernels import MAIR_V4_19, MAIR_V5_17, scenario
 
 from emu.fields import fields
 from emu.guest import Guest
-from emu.kernel_registers import tcr_el1, write_back_index
+from emu.kernel_registers import LINUX_WALKS, tcr_el1, write_back_index
 from emu.kernel_tables import idmap_bits, kernel_va
 from emu.kimage import read_list
 from emu.layout import default_layout
@@ -46,6 +46,34 @@ def test_registers_are_those_that_real_kernels_print():
     assert write_back_index(MAIR_V5_17) == 0
     with pytest.raises(InputError, match="no byte 0xff"):
         write_back_index(0x44)
+
+
+@pytest.mark.parametrize("case", ["v5.17-el1", "v5.17-vhe", "rfc-v2-el1", "rfc-v2-nvhe-xn-clear", "v11-nvhe"])
+@pytest.mark.parametrize(
+    ("attributes", "walked"),
+    [
+        ({}, MemoryType.NORMAL_WB),
+        ({"irgn": 0}, MemoryType.NORMAL_NC),
+        ({"orgn": 0}, MemoryType.NORMAL_NC),
+        ({"irgn": 2}, MemoryType.NORMAL_WT),
+        ({"irgn": 3, "orgn": 3, "sh": 2}, MemoryType.NORMAL_WB),
+    ],
+)
+def test_every_copy_that_translates_takes_over_the_kernels_walk_attributes(case, attributes, walked):
+    run = prepare(scenario(case, 4, walks=replace(LINUX_WALKS, **attributes))).run()
+    assert (run.outcome, run.image_ok) == ("completed", True)
+    copy = run.trace.epochs[run.copy.epoch]
+    tcr = fields("TCR_EL2" if copy["el"] == 2 else "TCR_EL1", int(copy["tcr"]), e2h=bool(copy["e2h"]))
+    wanted = {"irgn": 1, "orgn": 1, "sh": 3} | attributes
+    digits = "01" if "IRGN1" in tcr else "0"
+    assert all(tcr[f"{name.upper()}{digit}"] == value for name, value in wanted.items() for digit in digits)
+    assert copy["walk_type"] == walked
+
+
+@pytest.mark.parametrize(("field", "value"), [("irgn", 4), ("orgn", -1), ("sh", 1)])
+def test_walk_attributes_are_checked(field, value):
+    with pytest.raises(InputError, match=rf"walks\.{field}: {value} must be one of"):
+        scenario("v5.17-el1", walks=replace(LINUX_WALKS, **{field: value}))
 
 
 @pytest.mark.parametrize("boot", Boot)

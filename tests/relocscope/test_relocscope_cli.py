@@ -201,6 +201,8 @@ BAD = {
     "absurd size": (["run", "v4.19-el1", "--size", "60GiB"], "size"),
     "bad boot": (["run", "kdump", "--set", "boot=el3"], "el1, nvhe, vhe"),
     "bad bit": (["run", "kdump", "--set", "copy.sctlr_c=2"], "between 0 and 1"),
+    "bad walk attribute": (["run", "kdump", "--set", "map.tcr_irgn=4"], "between 0 and 3"),
+    "reserved shareability": (["run", "kdump", "--set", "map.tcr_sh=1"], "map.tcr_sh: 1 must be 0"),
     "bad leaf": (["run", "kdump", "--set", "map.leaf=3MiB"], "2MiB"),
     "bad seed": (["run", "kdump", "--set", "seed=x"], "seed"),
     "no such core": (["run", "kdump", "--core", "z80"], "z80"),
