@@ -1,4 +1,4 @@
-"""Write the generated parts of the docs: docs/cases.md, the hazards of docs/check.md, the output that README.md shows.
+"""Write the generated parts of the docs: docs/cases.md, the hazards of docs/check.md, and output that pages show.
 
 `python docs/generate.py` writes them (`make docs`), `--check` only says whether they are what would be written.
 Every row of the reproduction table is run for it, which takes a minute or two.
@@ -105,8 +105,8 @@ def _text(value: object) -> str:
     return " ".join(value) or "none" if isinstance(value, tuple) else str(value)
 
 
-def with_output(readme: str) -> str:
-    """Return README.md with what each `<!-- output of: COMMAND -->` block's command prints now."""
+def with_output(page: str) -> str:
+    """Return the page with what each `<!-- output of: COMMAND -->` block's command prints now."""
 
     def fill(match: re.Match[str]) -> str:
         arguments = match["command"].split()
@@ -118,16 +118,17 @@ def with_output(readme: str) -> str:
         return f"{match['head']}\n```\n{text}\n```\n{match['tail']}"
 
     pattern = r"(?P<head><!-- output of: (?P<command>.*?) -->)\n.*?(?P<tail><!-- end of output -->)"
-    return re.sub(pattern, fill, readme, flags=re.DOTALL)
+    return re.sub(pattern, fill, page, flags=re.DOTALL)
 
 
 def main() -> int:
     """Write them, or with --check report which differ; status 1 then."""
-    readme, check = ROOT / "README.md", ROOT / "docs" / "check.md"
+    check = ROOT / "docs" / "check.md"
+    showing = [ROOT / name for name in ("README.md", "docs/theories.md")]
     pages = {
         ROOT / "docs" / "cases.md": cases_page(),
         check: with_hazards(check.read_text(encoding="utf-8")),
-        readme: with_output(readme.read_text(encoding="utf-8")),
+        **{page: with_output(page.read_text(encoding="utf-8")) for page in showing},
     }
     stale = [path for path, text in pages.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
     if "--check" in sys.argv[1:]:

@@ -15,7 +15,7 @@ _COLUMNS = 4
 
 
 def show_theories(out: Console, found: Theories, *, everything: bool = False) -> None:
-    """Show what was measured, the ranks with their probabilities, and what would decide."""
+    """Show what was measured, the ranks with their probabilities, priors and their reasons, and what would decide."""
     out.print(
         f"{escape(found.core)} booted {found.boot}, {escape(found.case)} meant as MMU-on, measurements within "
         f"{found.error:.0%}"
@@ -27,6 +27,7 @@ def show_theories(out: Console, found: Theories, *, everything: bool = False) ->
             out.print()
             out.print(f"[bold]{theory.rank}. {theory.id}[/]  {_percent(theory.probability)}")
             out.print(Padding(escape(theory.sentence), (0, 0, 0, 3)))
+            out.print(Padding(f"[dim]Prior {_percent(theory.prior)}:[/] {escape(theory.why)}", (0, 0, 0, 3)))
             if theory.test:
                 out.print(Padding(f"[dim]To tell:[/] {escape(theory.test)}", (0, 0, 0, 3)))
     left = [theory.id for theory in found.ranked if not _counts(theory, everything)]

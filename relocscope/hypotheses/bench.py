@@ -44,13 +44,9 @@ def bench(case: Case, config: "CoreConfig", predictor: Predictor) -> Bench:
     from relocscope.runs import check_core
 
     check_core(case.boot, case.granule_bytes, config)
-    for key, value in (("image.segments", case.segments), ("image.memory_map", case.memory_map)):
-        if value:
-            raise InputError(f"--case: {case.name}: {key}: must not be given, the observations state the sizes")
-    off = dataclasses.replace(
-        shipped_case(f"v4.19-{case.boot}"),
-        **{name: getattr(case, name) for name in ("granule_bytes", "sources", "self_copies", "seed", "initial")},
-    )
+    if case.segments:
+        raise InputError(f"--case: {case.name}: image.segments: must not be given, the observations state the sizes")
+    off = dataclasses.replace(shipped_case(f"v4.19-{case.boot}"), **{name: getattr(case, name) for name in _MACHINE})
     look = _look(case, predictor)
     if _translated(look):
         return Bench(off=off, meant=case, untranslated=off, config=config)
@@ -59,6 +55,10 @@ def bench(case: Case, config: "CoreConfig", predictor: Predictor) -> Bench:
         raise InputError(f"--case: {case.name}: must copy with translation on, or do so when it stays at EL1")
     arrives = look.outcome == "completed" and look.copy is not None
     return Bench(off=off, meant=meant, untranslated=case if arrives else off, config=config)
+
+
+_MACHINE = ("granule_bytes", "memory_map", "sources", "self_copies", "seed", "initial")
+"""Fields of a case that say what machine it is, and hold with the MMU off as well."""
 
 
 def _look(case: Case, predictor: Predictor) -> "Run":

@@ -34,6 +34,8 @@ class Theory:
     id: str
     rank: int
     prior: float
+    why: str
+    """The reason for that prior."""
     probability: float
     predicted: tuple[Mapping[str, Any], ...]
     """{size, seconds, state} of each observation, at the free number that fits best; seconds null: never arrives."""
@@ -176,6 +178,7 @@ def rank(
         on_was_timed=any(seen.state == "on" for seen in observations),
         unremarkable={_counted(seen.label): seen.label for seen in observations} | {"CPUECTLR_EL1.SMPEN": "1"},
     )
+    reasons = {entry["id"]: str(entry["why"]) for entry in likelihood.beliefs()["hypothesis"]}
     found: list[Theory] = []
     for number, group in enumerate(groups):
         for at, one in enumerate(group):
@@ -185,6 +188,7 @@ def rank(
                     id=one.world.id,
                     rank=number + 1,
                     prior=prior[one.world.id],
+                    why=reasons[one.world.id],
                     probability=probability[one.world.id],
                     predicted=tuple(_predicted(one, observations)),
                     sentence=sentence(one, observations),

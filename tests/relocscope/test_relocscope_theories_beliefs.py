@@ -1,5 +1,6 @@
 """Theories without a run: what is believed beforehand, where that comes from, and what is computed from it."""
 
+import io
 import json
 import math
 import re
@@ -8,13 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 import caches
-from relocscope.hypotheses import likelihood, observation, theories_of
+from relocscope.hypotheses import Theories, Theory, likelihood, observation, theories_of
 from relocscope.hypotheses.judged import Judged
 from relocscope.hypotheses.predict import Line
 from relocscope.hypotheses.ranking import same_times
 from relocscope.hypotheses.worlds import Setup, Variant, World
+from relocscope.render_theories import show_theories
 from traces.errors import InputError
 
 ACCURACY = Path(__file__).parents[2] / "docs" / "accuracy.md"
@@ -172,3 +175,16 @@ def test_those_that_predict_the_same_times_share_a_rank():
 def test_a_line_is_followed_beyond_what_was_run_and_goes_to_nothing():
     measured = Line(sizes=(100, 200, 300), seconds_at=(3.0, 5.0, 7.0), bend=0.0, shares={})
     assert [measured.seconds(size) for size in (50, 100, 250, 300, 1000)] == [1.5, 3.0, 6.0, 7.0, 21.0]
+
+
+def test_priors_are_shown_with_their_reasons():
+    theory = Theory(
+        id="expected", rank=1, prior=0.18, why="most changes do", probability=1.0, sentence="It works.", test=None,
+        predicted=({"size": 1, "seconds": 2.0, "state": "on"},), deviation=0.0, fit=None,
+    )  # fmt: skip
+    seen = observation("1MiB=2:on")
+    told = Theories(core="c", boot="el1", case="x", error=0.05, observations=(seen,), scales={}, ranked=(theory,))
+    out = Console(file=io.StringIO(), width=80)
+    show_theories(out, told)
+    assert "Prior 18.0%: most changes do" in out.file.getvalue()
+    assert told.to_json()["ranked"][0]["why"] == "most changes do"

@@ -189,6 +189,23 @@ def test_other_machines_can_be_asked_about(core, boot, case):
     assert next(theory.rank for theory in found.ranked if theory.id == "copy-at-untranslated-el") > 2
 
 
+def test_a_machine_that_booted_at_el1_with_nomap_memory(tmp_path):
+    """R5's machine: there is no other level to copy at, so the same times as in 2019 mean something else."""
+    regions = {
+        "ram": ("0x80000000", "4GiB"),
+        "nomap": ("0xff000000", "16MiB"),
+        "kernel-code": ("0x80210000", "14MiB"),
+        "kernel-data": ("0x81110000", "4MiB"),
+    }
+    text = "".join(f'[[memory]]\nkind = "{kind}"\npa = {pa}\nsize = "{size}"\n' for kind, (pa, size) in regions.items())
+    (tmp_path / "map.toml").write_text(text)
+    settings = {"image.memory_map": str(tmp_path / "map.toml")}
+    found = relocscope.theories(FOUNDING, core="stingray", case="rfc-v1-el1", set=settings)
+    assert found.ranked[0].id == "data-device"
+    level = next(theory for theory in found.ranked if theory.id == "copy-at-untranslated-el")
+    assert level.probability < 0.3  # only if the log of how it booted is another machine's
+
+
 def test_the_command_writes_what_the_schema_says(tmp_path):
     command = [sys.executable, "-m", "relocscope", "theories", "--core", "stingray", "--observed", T1]
     command += ["--observed", "20MB..50MB=0.4:off"]
