@@ -84,64 +84,66 @@ class SteppedReplay:
             self.replay.step()
         return self.place
 
-    def next_change(self, count: "Count", place: tuple[int, int]) -> tuple[int, int] | None:
+    def next_change(self, count: "Count", place: tuple[int, int], end: tuple[int, int]) -> tuple[int, int] | None:
         """Move to before the first instruction, from `place` on, that changes a count, and return where it is.
 
-        None, and the end, where there is none.
+        None, and at `end` or a little after it, where none before `end` does.
         """
-        replay, end = self.replay, len(self.replay.trace.executions)
+        replay = self.replay
         self.go(*place)
         was = count(replay)
         window = 1
-        while replay.at < end:
-            saved = replay.save()
-            at = self.place
-            if replay.inside or window == 1:
+        while self.place < end:
+            saved, at = replay.save(), self.place
+            one = window == 1 or replay.inside > 0 or replay.at == end[0]
+            if one:
                 replay.step()
             else:
-                self.go(min(end, replay.at + window))
+                self.go(min(end[0], replay.at + window))
             if count(replay) == was:
                 window = min(2 * window, self._spacing) if not replay.inside else 1
                 continue
             replay.restore(saved)
-            if window == 1 or replay.inside:
+            if one:
                 return at
             window //= 2
         return None
 
-    def last_change(self, count: "Count", place: tuple[int, int]) -> tuple[int, int] | None:
+    def last_change(
+        self, count: "Count", place: tuple[int, int], begin: tuple[int, int] = (0, 0)
+    ) -> tuple[int, int] | None:
         """Move to before the last instruction before `place` that changes a count, and return where it is.
 
-        None, and the start, where there is none.
+        None, and at `begin`, where none from `begin` on does.
         """
         self.go(*place)
-        while self.place > (0, 0):
+        while self.place > begin:
             stop = self.place
-            begin = max(saved.at for saved in self._saved if (saved.at, 0) < stop)
-            found = self._last_between(count, begin, stop)
+            start = max(begin, *((saved.at, 0) for saved in self._saved if (saved.at, 0) < stop))
+            found = self._last_between(count, start, stop)
             if found is not None:
                 return found
-            self.go(begin)
+            self.go(*start)
         return None
 
-    def _last_between(self, count: "Count", begin: int, stop: tuple[int, int]) -> tuple[int, int] | None:
-        """Do the same between an execution and a place."""
+    def _last_between(self, count: "Count", begin: tuple[int, int], stop: tuple[int, int]) -> tuple[int, int] | None:
+        """Do the same between two places."""
         last = self._counted(count, stop)
-        if self._counted(count, (begin, 0)) == last:
+        if self._counted(count, begin) == last:
             return None
         low, high = begin, stop[0] + 1
-        while high - low > 1:
-            middle = (low + high) // 2
+        while high - low[0] > 1:
+            middle = (low[0] + high) // 2
             if self._counted(count, (middle, 0)) != last:
-                low = middle
+                low = middle, 0
             else:
                 high = middle
-        self.go(low)
-        found = None
+        self.go(*low)
+        found = low
         while count(self.replay) != last:
             found = self.place
             self.replay.step()
-        self.go(*(found or (low, 0)))
+        self.go(*found)
         return found
 
     def _counted(self, count: "Count", place: tuple[int, int]) -> int:

@@ -10,7 +10,7 @@ from unicorn.unicorn_py3.arch.arm64 import UcRegCP64
 
 from emu.memory import PhysicalMemory
 from emu.regime import Regime
-from emu.registers import BANKED_SP, E2H_ALIASES, SYSTEM_REGISTERS, SystemRegister, X, encoding
+from emu.registers import BANKED_SP, E2H_ALIASES, SYSTEM_REGISTERS, SystemRegister, V, X, encoding
 from traces.errors import InputError
 
 MODELS = {"cortex-a72": arm64_const.UC_CPU_ARM64_A72, "max": arm64_const.UC_CPU_ARM64_MAX}
@@ -102,6 +102,28 @@ class GeneralRegisters(Sequence[int]):
         return len(X)
 
 
+class VectorRegisters(Sequence[int]):
+    """V0..V31 by number, each 128 bits."""
+
+    def __init__(self, uc: Uc) -> None:
+        self._uc = uc
+
+    @overload
+    def __getitem__(self, number: int) -> int: ...
+    @overload
+    def __getitem__(self, number: slice) -> tuple[int, ...]: ...
+    def __getitem__(self, number: int | slice) -> int | tuple[int, ...]:
+        if isinstance(number, slice):
+            return tuple(self[each] for each in range(*number.indices(len(self))))
+        return int(self._uc.reg_read(V[number]))
+
+    def __setitem__(self, number: int, value: int) -> None:
+        self._uc.reg_write(V[number], value % (1 << 128))
+
+    def __len__(self) -> int:
+        return len(V)
+
+
 class Cpu:
     """One PE over physical memory, at EL1h with everything masked and both MMUs off until told otherwise.
 
@@ -128,6 +150,7 @@ class Cpu:
         self.uc.ctl_set_cpu_model(MODELS[model])
         self.sysreg = SystemRegisters(self.uc, set(E2H_ALIASES) | (_V8_1 if model == "cortex-a72" else set()))
         self.x = GeneralRegisters(self.uc)
+        self.v = VectorRegisters(self.uc)
         self.sysreg["SCR_EL3"] = _SCR_EL3
         self.sysreg["HCR_EL2"] = RW
         for region in memory.regions:
@@ -189,6 +212,24 @@ class Cpu:
         self.sp = self.uc.reg_read(BANKED_SP[_sp_bank(value)])
         # Unicorn keeps a copy of the level that only a system register write refreshes (Unicorn issue 2333).
         self.sysreg["TPIDR_EL1"] = self.sysreg["TPIDR_EL1"]
+
+    @property
+    def fpcr(self) -> int:
+        """How floating point is done."""
+        return int(self.uc.reg_read(arm64_const.UC_ARM64_REG_FPCR))
+
+    @fpcr.setter
+    def fpcr(self, value: int) -> None:
+        self.uc.reg_write(arm64_const.UC_ARM64_REG_FPCR, value)
+
+    @property
+    def fpsr(self) -> int:
+        """What floating point has met."""
+        return int(self.uc.reg_read(arm64_const.UC_ARM64_REG_FPSR))
+
+    @fpsr.setter
+    def fpsr(self, value: int) -> None:
+        self.uc.reg_write(arm64_const.UC_ARM64_REG_FPSR, value)
 
     @property
     def el(self) -> int:

@@ -111,6 +111,9 @@ X: tuple[int, ...] = (
 )
 """Unicorn's number of X0..X30 and, at 31, of the current SP."""
 
+V: tuple[int, ...] = tuple(range(arm64_const.UC_ARM64_REG_Q0, arm64_const.UC_ARM64_REG_Q0 + 32))
+"""Unicorn's number of V0..V31."""
+
 BANKED_SP: tuple[int, ...] = (
     arm64_const.UC_ARM64_REG_SP_EL0,
     arm64_const.UC_ARM64_REG_SP_EL1,

@@ -20,25 +20,30 @@ _FIRST_WINDOW, _LAST_WINDOW = 1 << 8, 1 << 17
 """Executions looked at at once; doubled each time that nothing is found."""
 
 
-def first_after(trace: Trace, condition: Condition, place: tuple[int, int]) -> tuple[int, int] | None:
-    """Return the first place where it holds that is not before `place`; None where there is none."""
+def first_after(
+    trace: Trace, condition: Condition, place: tuple[int, int], end: tuple[int, int]
+) -> tuple[int, int] | None:
+    """Return the first place where it holds that is not before `place`, but before `end`; None where there is none."""
     start, window = place[0], _FIRST_WINDOW
-    while start < len(trace.executions):
-        stop = min(start + window, len(trace.executions))
+    last = min(end[0] + (end[1] > 0), len(trace.executions))
+    while start < last:
+        stop = min(start + window, last)
         for execution, insns in condition(trace, start, stop).tolist():
-            if (execution, insns) >= place:
+            if place <= (execution, insns) < end:
                 return execution, insns
         start, window = stop, min(2 * window, _LAST_WINDOW)
     return None
 
 
-def last_before(trace: Trace, condition: Condition, place: tuple[int, int]) -> tuple[int, int] | None:
-    """Return the last place where it holds that is before `place`; None where there is none."""
+def last_before(
+    trace: Trace, condition: Condition, place: tuple[int, int], begin: tuple[int, int] = (0, 0)
+) -> tuple[int, int] | None:
+    """Return the last place where it holds that is before `place`, but not before `begin`; None where there is none."""
     stop, window = min(place[0] + 1, len(trace.executions)), _FIRST_WINDOW
-    while stop > 0:
-        start = max(0, stop - window)
+    while stop > begin[0]:
+        start = max(begin[0], stop - window)
         for execution, insns in reversed(condition(trace, start, stop).tolist()):
-            if (execution, insns) < place:
+            if begin <= (execution, insns) < place:
                 return execution, insns
         stop, window = start, min(2 * window, _LAST_WINDOW)
     return None

@@ -19,11 +19,16 @@ def watch(control: Control, said: Words) -> Answer:
     """Set a watchpoint."""
     if len(said) == 1:
         return control.add_stop(write_of(said[0]))
-    field_name = said[2].lower() if len(said) > 2 else "va"
-    if field_name not in ("va", "pa"):
-        raise InputError(f"watch: {said[2]}: must be va or pa")
+    space, kind = "va", "access"
+    for word in said[2:]:
+        if word.lower() in ("va", "pa"):
+            space = word.lower()
+        elif word.lower() in stops.ACCESSES:
+            kind = word.lower()
+        else:
+            raise InputError(f"watch: {word}: must be va, pa, {', '.join(stops.ACCESSES)}")
     start = words.address(control.session, said[0])
-    return control.add_stop(stops.at_access(start, words.number(said[1], "length"), field_name))
+    return control.add_stop(stops.at_access(start, words.number(said[1], "length"), space, kind))
 
 
 def delete(control: Control, said: Words) -> Answer:
@@ -42,7 +47,7 @@ def set_(control: Control, said: Words) -> Answer:
     """Set a register, a field of one, or a word of memory."""
     from relocscope.stepping.edits import set_value
 
-    set_value(control.session, said[0], words.number(said[1], "value"))
+    set_value(control.session, said[0], words.value(control.session, said[1]))
     return control.here()
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from relocscope.stepping import texts, views
+from relocscope.stepping.seeking import Reached, ahead, behind
 from relocscope.stepping.session import Session
 from relocscope.stepping.stops import Stop
 
@@ -29,6 +30,8 @@ class Control:
     stops: dict[int, Stop] = field(default_factory=dict)
     """By number: breakpoints and watchpoints."""
     next_stop: int = 1
+    interrupted: Callable[[], bool] = lambda: False
+    """Asked every now and then while something is looked for: whether to break off."""
 
     def here(self, stopped: str = "") -> Answer:
         """Answer with where the session stands."""
@@ -45,16 +48,19 @@ class Control:
 
     def seek(self, wanted: Sequence[tuple[str, Stop]]) -> Answer:
         """Go to the first place after this instruction where any of them holds, or to the end."""
-        session = self.session
-        start = min(session.number + 1, session.timeline.end)
-        found = _nearest([(words, stop.after(session, start)) for words, stop in wanted], min)
-        return self.move(session.timeline.end if found is None else found[1], "" if found is None else found[0])
+        start = min(self.session.number + 1, self.session.timeline.end)
+        found = ahead(self.session, [stop for _, stop in wanted], start, self.interrupted)
+        return self._arrive(found, wanted, "")
 
     def seek_back(self, wanted: Sequence[tuple[str, Stop]]) -> Answer:
         """Go to the last place before this instruction where any of them holds, or to the start."""
-        session = self.session
-        found = _nearest([(words, stop.before(session, session.number)) for words, stop in wanted], max)
-        return self.move(0 if found is None else found[1], "the start" if found is None else found[0])
+        found = behind(self.session, [stop for _, stop in wanted], self.session.number, self.interrupted)
+        return self._arrive(found, wanted, "the start")
+
+    def _arrive(self, found: Reached, wanted: Sequence[tuple[str, Stop]], nothing: str) -> Answer:
+        if found.interrupted:
+            return self.move(found.number, "interrupted")
+        return self.move(found.number, nothing if found.stop is None else wanted[found.stop][0])
 
     def set_stops(self) -> list[tuple[str, Stop]]:
         """Return breakpoints and watchpoints with their words."""
@@ -65,8 +71,3 @@ class Control:
         number, self.next_stop = self.next_stop, self.next_stop + 1
         self.stops[number] = stop
         return Answer({"stop": number, "what": stop.words}, f"{number}: {stop.words}")
-
-
-def _nearest(found: Sequence[tuple[str, int | None]], choose: Callable[..., tuple[str, int]]) -> tuple[str, int] | None:
-    there = [(words, number) for words, number in found if number is not None]
-    return choose(there, key=lambda each: each[1]) if there else None

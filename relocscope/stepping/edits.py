@@ -1,48 +1,52 @@
 """Edits: changes that a person makes to the machine by hand; the run goes on from there as if it had been so."""
 
 import re
-from typing import TYPE_CHECKING
 
 from relocscope.stepping import views, words
+from relocscope.stepping.change import Change, read_register, register_bits
 from relocscope.stepping.session import Session
 from traces.errors import InputError
+from traces.schema import PAGE_BYTES
 
-if TYPE_CHECKING:
-    from emu.machine import Machine
-
-_PAGE_BYTES = 4096
+_WORD_BYTES = 8
 
 
 def set_value(session: Session, name: str, value: int) -> None:
-    """Set X0..X30, SP, a system register, one field of one (`SCTLR_EL2.M`), or a 64-bit word of memory (`[ADDR]`)."""
+    """Set a register, one field of one (`SCTLR_EL2.M`), or a 64-bit word of memory (`[ADDR]`)."""
     inside = re.fullmatch(r"\[(.+)\]", name)
     if inside:
-        _write(session, words.address(session, inside[1]), (value % (1 << 64)).to_bytes(8, "little"))
+        at = words.address(session, inside[1])
+        set_memory(session, at, (value % (1 << 8 * _WORD_BYTES)).to_bytes(_WORD_BYTES, "little"))
         return
     number = words.register(name)
     if number is not None:
-        session.edit(lambda machine: machine.cpu.x.__setitem__(number, value))
+        set_register(session, "sp" if number == 31 else f"x{number}", value)
+        return
+    plain = name.lower().removeprefix("$")
+    if plain in ("pc", "pstate", "fpcr", "fpsr") or re.fullmatch(r"v\d+", plain):
+        set_register(session, plain, value)
         return
     register, _, field = name.partition(".")
     _set_system_register(session, register.upper(), field, value)
 
 
+def set_register(session: Session, name: str, value: int) -> None:
+    """Set a register by the names of `Change`; a negative value is its two's complement."""
+    bits = register_bits(name)
+    session.edit(Change(session.number, name, value % (1 << bits) if -(1 << bits - 1) <= value < 0 else value))
+
+
 def _set_system_register(session: Session, register: str, field: str, value: int) -> None:
     from emu.fields import layout, with_fields
 
-    cpu = session.machine.cpu
-    old = cpu.sysreg[register]
+    e2h = session.machine.cpu.e2h
+    old = read_register(session.machine, register)
     if field:
-        names = {known.lower(): known for known in layout(register, e2h=cpu.e2h)}
+        names = {known.lower(): known for known in layout(register, e2h=e2h)}
         if field.lower() not in names:
             raise InputError(f"register {register}: no field {field!r}; fields: {', '.join(names.values())}")
-        value = with_fields(register, old, e2h=cpu.e2h, **{names[field.lower()]: value})
-
-    def apply(machine: "Machine") -> None:
-        machine.cpu.sysreg[register] = value
-        machine.cpu.flush_tlb()
-
-    session.edit(apply)
+        value = with_fields(register, old, e2h=e2h, **{names[field.lower()]: value})
+    set_register(session, register, value)
 
 
 def patch(session: Session, va: int, text: str) -> str:
@@ -52,14 +56,19 @@ def patch(session: Session, va: int, text: str) -> str:
     if va % 4:
         raise InputError(f"patch: {va:#x}: must be a multiple of 4")
     code = assemble(text.replace(";", "\n") + "\n", name="patch", va=va).code
-    _write(session, va, code)
+    set_memory(session, va, code)
     return code.hex()
 
 
-def _write(session: Session, va: int, data: bytes) -> None:
-    pa = views.physical(session, va)
-    if pa % _PAGE_BYTES + len(data) > _PAGE_BYTES:
-        raise InputError(f"{va:#x}: {len(data)} bytes cross a page")
-    if not session.memory.contains(pa, len(data)):
-        raise InputError(f"{va:#x}: pa {pa:#x} is not RAM")
-    session.edit(lambda machine: machine.memory.write(pa, data), (pa // _PAGE_BYTES * _PAGE_BYTES,))
+def set_memory(session: Session, va: int, data: bytes) -> None:
+    """Write memory as the guest would see it here, page by page; all of it or, with an InputError, nothing."""
+    parts, done = [], 0
+    while done < len(data):
+        at = va + done
+        count = min(len(data) - done, PAGE_BYTES - at % PAGE_BYTES)
+        pa = views.physical(session, at)
+        if not session.memory.contains(pa, count):
+            raise InputError(f"{at:#x}: pa {pa:#x} is not RAM")
+        parts.append(Change(session.number, pa=pa, data=data[done : done + count]))
+        done += count
+    session.edit(*parts)

@@ -43,8 +43,11 @@ def cost(control: Control, said: Words) -> Answer:
     if not said:
         last = {leaf: cycles for leaf, cycles in session.last_bill.items() if cycles}
         following = {leaf: cycles for leaf, cycles in session.next_bill().items() if cycles}
-        text = f"last: {texts.bill(last)}\nnext: {texts.bill(following)}"
-        return Answer({"last": last, "next": following, "dearest": views.costs(session)}, text)
+        access = views.next_access(session)
+        lines = [f"last: {texts.bill(last)}", f"next: {texts.bill(following)}"]
+        lines += [f"      {texts.access(access)}"] if access else []
+        facts = {"last": last, "next": following, "access": access, "dearest": views.costs(session)}
+        return Answer(facts, "\n".join(lines))
     va = words.address(session, said[0])
     times, bill = session.costs_by_address().get(va, (0, {}))
     spent = {leaf: cycles for leaf, cycles in bill.items() if cycles}

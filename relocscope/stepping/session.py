@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from emu.memory import PhysicalMemory
     from emu.regime import Regime
     from emu.rerun import Edit
+    from relocscope.stepping.change import Change
     from relocscope.stepping.source import SourceLine
     from traces.trace import Trace
 
@@ -38,6 +39,7 @@ class Session:
         self.stepped = stepped_of(subject)
         self.config = self.stepped.config
         self.edits: tuple[Edit, ...] = ()
+        self.changes: tuple[Change, ...] = ()
         self._on_way: Callable[[int], None] = _nothing
         self._begin(self.stepped.trace)
 
@@ -106,26 +108,34 @@ class Session:
         """Go back to the first instruction; edits stay."""
         self.go(0)
 
-    def edit(self, apply: "Callable[[Machine], None]", pages: tuple[int, ...] = ()) -> None:
+    def edit(self, *changes: "Change") -> None:
         """Change the machine where it stands, and run it from there: what follows is another run from here on.
 
-        `pages`: physical pages that `apply` writes. What was changed later than here is undone.
+        What was changed later than here is undone.
         """
         from emu.rerun import Edit
         from traces.join import joined
 
+        for change in changes:
+            change.check(self.machine)
         number, place = self.number, self.timeline.place(self.number)
         self.rerun.close()
-        apply(self.rerun.machine)
+        for change in changes:
+            change.apply(self.rerun.machine)
         rest = self.rerun.machine.run(stop_pa=self._stop_pa, budget=self._budget(), symbols=self.symbols).trace
         meta = {**self.trace.meta, **{key: rest.meta[key] for key in ("outcome", "reason", "fault")}}
         rest = dataclasses.replace(rest, ranges=self.trace.ranges, meta=meta)
+        self.changes = (*(each for each in self.changes if each.insn <= number), *changes)
         at = place.execution + (place.insns > 0)
-        same = next((each for each in self.edits if each.execution == at and not place.insns), None)
-        added = Edit(at, place.insns, apply, pages)
-        if same is not None:
-            added = Edit(at, same.insns, _both(same.apply, apply), same.pages + pages)
-        self.edits = (*(each for each in self.edits if each.execution < at), added)
+        here = [each for each in self.changes if each.insn == number]
+
+        def apply(machine: "Machine") -> None:
+            for change in here:
+                change.apply(machine)
+
+        known = next((each.insns for each in self.edits if each.execution == at and not place.insns), place.insns)
+        pages = tuple(page for change in here for page in change.pages)
+        self.edits = (*(each for each in self.edits if each.execution < at), Edit(at, known, apply, pages))
         self._begin(joined(self.trace, *place, rest))
         self.go(number)
 
@@ -239,11 +249,3 @@ class Session:
 
 def _nothing(_: int) -> None:
     """Note no progress."""
-
-
-def _both(first: "Callable[[Machine], None]", second: "Callable[[Machine], None]") -> "Callable[[Machine], None]":
-    def apply(machine: "Machine") -> None:
-        first(machine)
-        second(machine)
-
-    return apply

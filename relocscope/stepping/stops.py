@@ -3,7 +3,7 @@
 A stop is before the instruction that does it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,12 @@ if TYPE_CHECKING:
 LEVELS = ("l1d", "l2", "l3", "l1i")
 _MOVES_DATA = (Access.LOAD, Access.STORE, Access.LOAD_STORE, Access.ZERO)
 _STORES = (Access.STORE, Access.LOAD_STORE, Access.ZERO)
+ACCESSES: Mapping[str, Sequence[Access]] = {
+    "access": tuple(Access),
+    "read": (Access.LOAD, Access.LOAD_STORE),
+    "write": _STORES,
+}
+"""What a watchpoint may wait for; `access` is also prefetches and maintenance by address."""
 TLBS = ("dtlb", "itlb", "l2tlb")
 
 
@@ -42,24 +48,27 @@ class Stop:
     condition: Condition | None = None
     count: "Callable[[Replay], int] | None" = None
 
-    def after(self, session: Session, number: int) -> int | None:
-        """Return the first instruction from `number` on that does it; the model may be left elsewhere."""
-        place = session.timeline.place(number)
+    def after(self, session: Session, number: int, end: int) -> int | None:
+        """Return the first instruction from `number` on, before `end`, that does it.
+
+        The model may be left elsewhere.
+        """
+        place, until = session.timeline.place(number), session.timeline.place(end)
         found = None
         if self.condition is not None:
-            found = first_after(session.trace, self.condition, place)
+            found = first_after(session.trace, self.condition, place, until)
         elif self.count is not None:
-            found = session.model.next_change(self.count, place)
+            found = session.model.next_change(self.count, place, until)
         return None if found is None else session.timeline.number(*found)
 
-    def before(self, session: Session, number: int) -> int | None:
-        """Return the last instruction before `number` that does it."""
-        place = session.timeline.place(number)
+    def before(self, session: Session, number: int, begin: int = 0) -> int | None:
+        """Return the last instruction before `number`, from `begin` on, that does it; the model as with `after`."""
+        place, since = session.timeline.place(number), session.timeline.place(begin)
         found = None
         if self.condition is not None:
-            found = last_before(session.trace, self.condition, place)
+            found = last_before(session.trace, self.condition, place, since)
         elif self.count is not None:
-            found = session.model.last_change(self.count, place)
+            found = session.model.last_change(self.count, place, since)
         return None if found is None else session.timeline.number(*found)
 
 
@@ -98,11 +107,13 @@ def of_type(name: str) -> Stop:
     return Stop(f"a {kind.label} access", touching(lambda table: table["memory_type"] == kind))
 
 
-def at_access(start: int, size: int, field: str) -> Stop:
-    """Stop at an access to memory, by `pa` or by `va`."""
+def at_access(start: int, size: int, field: str = "va", kind: str = "access") -> Stop:
+    """Stop at an access to memory, by `pa` or by `va`: one of `ACCESSES`."""
     if size <= 0:
         raise InputError(f"length {size}: must be positive")
-    return Stop(f"an access to {field} {start:#x}+{size:#x}", touching(overlapping(start, size, field)))
+    inside, kinds = overlapping(start, size, field), ACCESSES[kind]
+    what = f"{'an' if kind == 'access' else 'a'} {kind} of {field} {start:#x}+{size:#x}"
+    return Stop(what, touching(lambda table: inside(table) & np.isin(table["access"], kinds)))
 
 
 def writing_register(number: int) -> Stop:
@@ -153,9 +164,11 @@ def at_page(session: Session, page: int) -> Stop:
     within = touching(lambda table: inside(table) & np.isin(table["access"], _STORES))
     return Stop(
         f"the first store to page {page}",
-        lambda trace, start, stop: within(trace, start, min(stop, int(executions[page]) + 1))[:1]
-        if start <= int(executions[page])
-        else np.zeros((0, 2), np.int64),
+        lambda trace, start, stop: (
+            within(trace, start, min(stop, int(executions[page]) + 1))[:1]
+            if start <= int(executions[page])
+            else np.zeros((0, 2), np.int64)
+        ),
     )
 
 

@@ -16,6 +16,12 @@ def number(text: str, what: str = "number") -> int:
         raise InputError(f"{what} {text!r}: must be a whole number, decimal or 0x...") from None
 
 
+def value(session: Session, text: str) -> int:
+    """Read what a register is to hold: a number, or whatever an address can be written as."""
+    is_number = text[:1] == "-" or (text[:1].isdigit() and text.isalnum())
+    return number(text, "value") if is_number else address(session, text)
+
+
 def count(text: str | None) -> int:
     """Read how often; 1 where nothing is said."""
     value = 1 if text is None else number(text, "count")
