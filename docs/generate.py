@@ -65,8 +65,9 @@ def cases_page() -> str:
         *(f"| `{key}` | {meaning} |" for key, (_, _, meaning) in KEYS.items()),
         "",
         "A table `[expect]` may state what should come out (`outcome`, `copy_el`, `mmu`, `dcache`, `icache`,",
-        "`data_type`, `entry_el`, `image_ok`, `copies`, `hazards`), with its `source`. Any other key is one of the",
-        "core (`relocscope run CASE --set l2.size=2MiB`).",
+        "`data_type`, `entry_el`, `image_ok`, `copies`, `hazards`, ...), with its `source`. `relocscope run my.toml`",
+        "compares it, and so does `relocscope cases --run-all my.toml`; the status is 1 where it differs. Any other",
+        "key is one of the core (`relocscope run CASE --set l2.size=2MiB`).",
         "",
     ]
     return "\n".join(lines)

@@ -171,6 +171,14 @@ def show_run(out: Console, run: Run) -> None:
     show_hazards(out, run.hazards)
 
 
+def show_mismatches(out: Console, wrong: Sequence[str]) -> None:
+    """Show which statements of a case file's [expect] the run does not bear out."""
+    out.print()
+    out.print(f"[bold]{'Not as expected' if wrong else 'As expected'}[/] (table expect of the case file)")
+    for line in wrong:
+        out.print(Padding(escape(line), (0, 0, 0, 2)))
+
+
 def _show_phases(out: Console, run: Run) -> None:
     """Show where the time went by phase; nothing if only the relocation ran."""
     if {phase["name"] for phase in run.phases} <= phases.USUAL:

@@ -79,6 +79,17 @@ def row_of(case: str) -> Row | None:
     return next((row for row in rows() if row.case == case and not row.set), None)
 
 
+def own_row(path: str) -> Row:
+    """Return the row of a person's own case file, which states in a table [expect] what comes out."""
+    case = operand(path).case if path.endswith(".toml") else None
+    if case is None:
+        raise InputError(f"{path}: must be a case file, FILE.toml")
+    if not case.expect:
+        raise InputError(f"{path}: expect: must be given, a table of what should come out")
+    source = case.expect.get("source", case.source)
+    return Row(id=case.name, case=path, set={}, expect=case.expect, times=(), source=source)
+
+
 def compare(
     chosen: Sequence[Row],
     settings: Mapping[str, Any] | None = None,

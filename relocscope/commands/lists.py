@@ -1,39 +1,47 @@
 """`relocscope cases`, `cores` and `mechanisms`: what there is, one line each."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from relocscope.commands.options import json_option, machine_options, settings_of, wants_text, write_json
 
+if TYPE_CHECKING:
+    from relocscope.case import Case
+    from relocscope.reproduction import Row
+
 
 @click.command()
+@click.argument("files", metavar="[FILE.toml]...", nargs=-1)
 @click.option("--run-all", is_flag=True, help="Run every case and compare with what its source says should happen.")
 @machine_options
 @json_option
 def cases(
-    run_all: bool, core: str | None, size: str | None, settings: tuple[str, ...], sample: bool, json_path: str | None
+    files: tuple[str, ...],
+    run_all: bool,
+    *,
+    core: str | None,
+    size: str | None,
+    settings: tuple[str, ...],
+    sample: bool,
+    json_path: str | None,
 ) -> int:
-    """List the cases that ship, or run them all; the status is then 1 where one does not do what is expected."""
-    from relocscope.case import case_names, shipped_case
-    from relocscope.reproduction import row_of
+    """List the cases that ship, or run them all; the status is then 1 where one does not do what is expected.
 
-    listed: list[dict[str, Any]] = []
-    for name in case_names():
-        case, row = shipped_case(name), row_of(name)
-        listed.append(
-            {
-                "name": name,
-                "title": case.title,
-                "source": case.source,
-                "boot": case.boot,
-                "core": case.core,
-                "expect": _plain(row.expect) if row else {},
-            }
-        )
+    With case files of your own: those instead, each compared with its table [expect].
+    """
+    from relocscope.case import case_from_file, case_names, shipped_case
+    from relocscope.reproduction import own_row, row_of, rows
+
+    own = [own_row(file) for file in files]
+    described: list[tuple[Case, Row | None]] = [(case_from_file(Path(row.case)), row) for row in own]
+    described = described or [(shipped_case(name), row_of(name)) for name in case_names()]
     if run_all:
-        return _run_all(listed, settings_of(settings, size), core, sample, json_path)
+        of_core = {"core": core, "sample": sample}
+        return _run_all(described, own or rows(), settings_of(settings, size), of_core, json_path)
+    listed = [_described(case, row) for case, row in described]
     if core or size or settings:
         from traces.errors import InputError
 
@@ -44,18 +52,33 @@ def cases(
     return 0
 
 
+def _described(case: "Case", row: "Row | None") -> dict[str, Any]:
+    return {
+        "name": case.name,
+        "title": case.title,
+        "source": case.source,
+        "boot": case.boot,
+        "core": case.core,
+        "expect": _plain(row.expect) if row else {},
+    }
+
+
 def _run_all(
-    listed: list[dict[str, Any]], settings: dict[str, str], core: str | None, sample: bool, json_path: str | None
+    described: "Sequence[tuple[Case, Row | None]]",
+    chosen: "Sequence[Row]",
+    settings: dict[str, str],
+    of_core: Mapping[str, Any],
+    json_path: str | None,
 ) -> int:
     from relocscope import render
     from relocscope.expectations import found
     from relocscope.progress import Progress
-    from relocscope.reproduction import compare, rows
+    from relocscope.reproduction import compare
 
     out = render.console() if wants_text(json_path) else None
     table: list[dict[str, Any]] = []
-    with Progress("running the cases of the history") as progress:
-        for comparison in compare(rows(), settings, core=core, sample=sample):
+    with Progress("running the cases") as progress:
+        for comparison in compare(chosen, settings, **of_core):
             row, run = comparison.row, comparison.run
             entry = {"id": row.id, "case": row.case, "set": dict(row.set), "source": row.source}
             entry |= {"expect": _plain(row.expect)}
@@ -64,19 +87,22 @@ def _run_all(
                 entry |= {"found": _plain(found(run)) | {"seconds": run.seconds}}
                 entry |= {"mismatches": list(comparison.mismatches)}
             table.append(entry)
-            progress.step(len(table), len(rows()))
+            progress.step(len(table), len(chosen))
             if out:
                 _show_row(out, comparison)
     by_case = {entry["case"]: entry for entry in table if not entry["set"]}
-    for case in listed:
-        case |= {key: by_case[case["name"]][key] for key in _RAN if key in by_case.get(case["name"], {})}
+    listed: list[dict[str, Any]] = []
+    for case, own in described:
+        ran = by_case.get(own.case, {}) if own else {}
+        listed.append(_described(case, own) | {key: ran[key] for key in _RAN if key in ran})
     write_json(json_path, {"schema": "relocscope/cases/1", "cases": listed, "rows": table})
     wrong = sum(bool(entry.get("mismatches")) for entry in table)
+    refused = sum("refused" in entry for entry in table)
     if out:
-        refused = sum("refused" in entry for entry in table)
         equal = len(table) - wrong - refused
         out.print(f"{equal} of {len(table)} as expected, {wrong} not" + (f", {refused} could not run" * bool(refused)))
-    return 1 if wrong else 0
+    # Nothing set over them leaves no case without sense.
+    return 1 if wrong or (refused and not settings and not of_core["core"]) else 0
 
 
 _RAN = ("found", "mismatches", "refused")

@@ -41,8 +41,9 @@ def run(
 ) -> int:
     """Run one case: outcome, modelled time, where it went, hazards.
 
-    The status is 1 where the run ends in a hang, a fault or the budget.
+    The status is 1 where the run ends in a hang, a fault or the budget, or is not what a case file's [expect] states.
     """
+    from relocscope.expectations import mismatches
     from relocscope.operand import operand, ram_operand, with_settings
     from relocscope.progress import Progress
     from relocscope.runs import run_operand
@@ -58,9 +59,14 @@ def run(
         subject = operand(case_of(case, kernel, boot))
     with Progress(f"running {subject.name}"):
         result = run_operand(with_settings(subject, settings_of(settings, size), core=core, sample=sample))
+    expect = subject.case.expect if subject.case else {}
+    wrong = mismatches(result, expect)
     if wants_text(json_path):
         from relocscope import render
 
-        render.show_run(render.console(), result)
-    write_json(json_path, result.to_json())
-    return 0 if result.outcome == "completed" else 1
+        out = render.console()
+        render.show_run(out, result)
+        if expect:
+            render.show_mismatches(out, wrong)
+    write_json(json_path, result.to_json() | ({"mismatches": wrong} if expect else {}))
+    return 0 if result.outcome == "completed" and not wrong else 1

@@ -227,6 +227,7 @@ BAD = {
     "trace info of nothing": (["trace", "info", "/no/t"], "/no/t"),
     "record of a trace": (["trace", "record", "trace:x", "-o", "y"], "trace:x"),
     "record to nowhere": (["trace", "record", "kdump", "--size", "64KiB", "-o", "/no/dir/t"], "/no/dir/t"),
+    "cases of no file": (["cases", "v4.19-el1"], "must be a case file"),
     "set without run-all": (["cases", "--size", "4KiB"], "--run-all"),
     "one-sided key of nothing": (["explain", "--set", "b.copy.sctlr_x=1"], "copy.sctlr_x"),
     "negative budget": (["run", "kdump", "--set", "budget=-1"], "budget"),
@@ -242,6 +243,35 @@ def test_bad_input_is_one_line_and_status_2(relocscope: Relocscope, name: str):
     assert err.count("\n") == 1
     assert words in err
     assert "Traceback" not in err
+
+
+OWN = 'base = "v4.19-el1"\nsize = "64KiB"\n[expect]\noutcome = "completed"\ncopy_el = 1\nsource = "me"\n'
+
+
+def test_what_a_case_file_expects_is_compared_by_run_and_by_cases(relocscope: Relocscope, tmp_path: Path):
+    right, wrong = write(tmp_path, "right.toml", OWN), write(tmp_path, "wrong.toml", OWN.replace("= 1", "= 2"))
+    status, out, _ = relocscope("run", right)
+    assert status == 0
+    assert "As expected (table expect of the case file)" in out
+    assert valid(relocscope("run", right, "--json", "-")[1], "run")["mismatches"] == []
+    status, out, _ = relocscope("run", wrong)
+    assert status == 1
+    assert "Not as expected" in out
+    assert "copy_el: expected 2, found 1" in out
+    assert valid(relocscope("run", wrong, "--json", "-")[1], "run")["mismatches"] == ["copy_el: expected 2, found 1"]
+    assert "mismatches" not in json.loads(relocscope("run", "v4.19-el1", *SMALL, "--json", "-")[1])
+    status, out, _ = relocscope("cases", "--run-all", right, wrong)
+    assert status == 1
+    assert "1 of 2 as expected, 1 not" in out
+    found = valid(relocscope("cases", "--run-all", right, "--json", "-")[1], "cases")
+    assert [(row["id"], row["source"], row["mismatches"]) for row in found["rows"]] == [("right", "me", [])]
+    assert [(case["name"], case["mismatches"]) for case in found["cases"]] == [("right", [])]
+    odd = write(tmp_path, "odd.toml", OWN + '[map]\ntables = "window"\n')  # its routine brings no window
+    assert relocscope("cases", "--run-all", odd)[0] == 1
+    status, _, err = relocscope("cases", write(tmp_path, "bare.toml", 'base = "v4.19-el1"\n'))
+    assert (status, err.count("\n")) == (2, 1)
+    assert "bare.toml: expect: must be given" in err
+    assert [case["name"] for case in valid(relocscope("cases", right, "--json", "-")[1], "cases")["cases"]] == ["right"]
 
 
 BAD_FILES = {
