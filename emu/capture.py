@@ -6,7 +6,7 @@ watched lines) holds for one epoch: a new one begins with empty tables, and bloc
 """
 
 import ctypes
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,13 +27,15 @@ from emu.kernels.watching import watch_lines
 from emu.memory import PhysicalMemory
 from emu.recording import Recording
 from emu.regime import Regime, words
-from traces.schema import EpochCause, InsnFlag
+from traces.schema import EpochCause, InsnClass, InsnFlag
 
 Words = NDArray[np.int64]
 
 _LOOKUP_ROWS, _PAGES_ROWS, _WATCH_ROWS = 256, 4096, 4096
 """What the tables of an epoch begin with: beyond their limits, room for more than any one block can add."""
 _MASK64 = (1 << 64) - 1
+MOST_BUDGET = (1 << 63) - 1
+"""Instructions that no run ever executes."""
 
 
 def signed(value: int) -> int:
@@ -64,6 +66,12 @@ class Code:
         """Bytes."""
         return 4 * len(self.insns)
 
+    @property
+    def after(self) -> int:
+        """PENDING_ bits that hold once it has begun."""
+        changes = any(insn.flags & InsnFlag.CHANGES_REGIME or insn.cls is InsnClass.ERET for insn in self.insns)
+        return places.PENDING_REGIME if changes else 0
+
 
 class _Table:
     """Rows of words that grow; the control block has their address."""
@@ -89,12 +97,22 @@ class _Table:
 class Capture:
     """The callbacks of one run, and their control block. Everything here is called while Unicorn stands."""
 
-    def __init__(self, uc: Uc, memory: PhysicalMemory, budget: int, *, keep: bool = True) -> None:
+    def __init__(
+        self,
+        uc: Uc,
+        memory: PhysicalMemory,
+        budget: int = MOST_BUDGET,
+        *,
+        keep: bool = True,
+        forget: Callable[[Iterable[int]], None] | None = None,
+    ) -> None:
+        """Put the callbacks in. `forget`: how it is made to translate the code at some addresses again."""
         self._uc, self._memory = uc, memory
+        self._forget = forget or (lambda _: uc.ctl_flush_tb())
         self._handles: list[int] = []
         self.control: Words = np.zeros(places.CONTROL_WORDS, np.int64)
         self._at = self.control.ctypes.data
-        self.control[places.C_BUDGET] = min(budget, (1 << 63) - 1)
+        self.control[places.C_BUDGET] = min(budget, MOST_BUDGET)
         self.control[places.C_STOP_PC] = places.NOWHERE
         self.recording = Recording(self.control, keep=keep)
         self.reads_counter = False
@@ -106,12 +124,17 @@ class Capture:
         self._known: dict[tuple[int, int, bytes], Code] = {}
         self._regimes: dict[Regime, tuple[np.void, Words]] = {}
         self._hooked: set[int] = set()
-        self._regions, self._result = memory.region_table, np.zeros(walk_words.RESULT_WORDS, np.int64)
-        self._point(places.C_REGIONS_AT, self._regions)
-        self.control[places.C_REGIONS_COUNT] = len(self._regions)
+        self.look_at_memory()
+        self._result = np.zeros(walk_words.RESULT_WORDS, np.int64)
         self._point(places.C_RESULT_AT, self._result)
         self._on_block, self._on_instruction = callbacks()
         self._hook(UC_HOOK_BLOCK, self._on_block, 1, 0)
+
+    def look_at_memory(self) -> None:
+        """Let the callbacks see what RAM there is now."""
+        self._regions = self._memory.region_table
+        self._point(places.C_REGIONS_AT, self._regions)
+        self.control[places.C_REGIONS_COUNT] = len(self._regions)
 
     def _point(self, word: int, array: NDArray[Any]) -> None:
         self.control[word] = array.ctypes.data
@@ -160,6 +183,35 @@ class Capture:
         self._set_lookup(_LOOKUP_ROWS)
         self._set_pages(_PAGES_ROWS)
         self._set_watch(_WATCH_ROWS)
+
+    def settle(
+        self, regime_now: Callable[[], Regime], cause: EpochCause | None = None
+    ) -> tuple[Regime, EpochCause] | None:
+        """Deal with PENDING_ bits; return the epoch that is to begin, if any. `cause`: an exception was just taken."""
+        control = self.control
+        pending = int(control[places.C_PENDING])
+        control[places.C_PENDING] = 0
+        returned = self.last_is_eret
+        if pending & places.PENDING_FULL:
+            self.recording.put_away()
+        if pending & places.PENDING_ROOM:
+            self.make_room()
+        if cause is None and pending & places.PENDING_REGIME:
+            cause = EpochCause.ERET if returned else EpochCause.SYSTEM_WRITE
+        regime = regime_now() if cause is not None else self.regime
+        if cause is not None and regime != self.regime:
+            return regime, cause
+        if pending & places.PENDING_TABLE:
+            return regime, EpochCause.TABLE_STORE
+        if pending & places.PENDING_CODE:
+            return regime, EpochCause.CODE_STORE
+        return None
+
+    @property
+    def last_is_eret(self) -> bool:
+        """Whether the block begun last ends in one."""
+        last = self.current
+        return last is not None and last.insns[-1].cls is InsnClass.ERET
 
     def make_room(self) -> None:
         """Whatever is nearly full: put rows away, double tables."""
@@ -221,11 +273,10 @@ class Capture:
         row = self.recording.block(va, pa, lowered.rows, len(lowered.entry) + len(lowered.late))
         return Code(va, pa, row, insns, lowered)
 
-    def install(self, code: Code, *, marked: bool, after: int, stop_insn: int) -> None:
+    def install(self, code: Code, *, marked: bool = False, stop_insn: int = -1) -> None:
         """Tell the callbacks of a block, as the current regime has it.
 
-        `marked`: stop before each execution. `after`: PENDING_ bits that hold once it has begun. `stop_insn`: stop
-        before this instruction of it; -1 for none.
+        `marked`: stop before each execution. `stop_insn`: stop before this instruction of it; -1 for none.
         """
         self.reads_counter = self.reads_counter or any(InsnFlag.READS_COUNTER in insn.flags for insn in code.insns)
         strictness = (bool(self.regime.sctlr >> 1 & 1), self._checks_sp())
@@ -251,7 +302,7 @@ class Capture:
             self._late.append(late),
             len(late),
             marked,
-            after,
+            code.after,
             stop_insn,
         )
         self._note_record(code, self._records.append(record))
@@ -278,6 +329,11 @@ class Capture:
         """SCTLR.SA, or SA0 at EL0."""
         return bool(self.regime.sctlr >> (4 if self.regime.el == 0 else 3) & 1)
 
+    @property
+    def hooked(self) -> frozenset[int]:
+        """Addresses at which the instruction callback is called."""
+        return frozenset(self._hooked)
+
     def hook_instructions(self, vas: Iterable[int]) -> None:
         """See that the instruction callback is called at these addresses."""
         new = {va for va in vas if va not in self._hooked}
@@ -285,7 +341,7 @@ class Capture:
             self._hook(UC_HOOK_CODE, self._on_instruction, va, va)
         if new:
             self._hooked |= new
-            self._uc.ctl_flush_tb()  # translated code has no call to a hook that came later
+            self._forget(new)  # translated code has no call to a hook that came later
 
     @property
     def current(self) -> Code | None:

@@ -124,48 +124,20 @@ class VectorRegisters(Sequence[int]):
         return len(V)
 
 
-class Cpu:
-    """One PE over physical memory, at EL1h with everything masked and both MMUs off until told otherwise.
+class Pe:
+    """The PE of an engine, whoever made that: its registers by name.
 
-    Lower levels are AArch64 and Non-secure, HCR_EL2 has RW only. The memory's regions are mapped as they are now. `lva`
-    and `pa_bits` give a `max` FEAT_LVA (52-bit VAs with the 64K granule) and another physical address size than
-    Unicorn's 44 bits, 52 among them: emu.host_translation makes them good.
+    `absent`: system registers that it does not have. `pa_bits` and `lva` are what Regime takes.
     """
 
     def __init__(
-        self, memory: PhysicalMemory, model: str = "cortex-a72", *, lva: bool = False, pa_bits: int = UNICORN_PA_BITS
+        self, uc: Uc, absent: Collection[str] = (), *, pa_bits: int = UNICORN_PA_BITS, lva: bool = False
     ) -> None:
-        if model not in MODELS:
-            raise InputError(f"cpu model {model!r}: must be one of {', '.join(MODELS)}")
-        if pa_bits not in _PA_BITS:
-            raise InputError(f"pa_bits {pa_bits}: must be one of {', '.join(map(str, _PA_BITS))}")
-        if model != "max" and (lva or pa_bits != UNICORN_PA_BITS):
-            raise InputError(
-                f"cpu model {model!r}: has {UNICORN_PA_BITS}-bit PAs and no FEAT_LVA; only 'max' may differ"
-            )
-        self.model = model
-        self.lva, self.pa_bits = lva, pa_bits
-        self.memory = memory
-        self.uc = Uc(UC_ARCH_ARM64, UC_MODE_ARM)
-        self.uc.ctl_set_cpu_model(MODELS[model])
-        self.sysreg = SystemRegisters(self.uc, set(E2H_ALIASES) | (_V8_1 if model == "cortex-a72" else set()))
-        self.x = GeneralRegisters(self.uc)
-        self.v = VectorRegisters(self.uc)
-        self.sysreg["SCR_EL3"] = _SCR_EL3
-        self.sysreg["HCR_EL2"] = RW
-        for region in memory.regions:
-            self.uc.mem_map_ptr(region.pa, region.size, UC_PROT_ALL, ctypes.c_void_p(region.data.ctypes.data))
-        self.enter(1)
-
-    @property
-    def id_registers(self) -> dict[str, int]:
-        """What ID registers say of this PE where Unicorn's model says something else (Arm ARM D19.2)."""
-        told = {}
-        if self.pa_bits != UNICORN_PA_BITS:
-            told["ID_AA64MMFR0_EL1"] = self.sysreg["ID_AA64MMFR0_EL1"] & ~15 | _PA_BITS.index(self.pa_bits)
-        if self.lva:
-            told["ID_AA64MMFR2_EL1"] = self.sysreg["ID_AA64MMFR2_EL1"] & ~_VA_RANGE | _VA_RANGE_LVA
-        return told
+        self.uc = uc
+        self.pa_bits, self.lva = pa_bits, lva
+        self.sysreg = SystemRegisters(uc, absent)
+        self.x = GeneralRegisters(uc)
+        self.v = VectorRegisters(uc)
 
     @property
     def data_caches(self) -> list[tuple[int, int]]:
@@ -276,6 +248,58 @@ class Cpu:
     def flush_code(self) -> None:
         """Drop Unicorn's translated code: needed after hooks were added, or memory was written from outside."""
         self.uc.ctl_flush_tb()
+
+
+
+class Cpu(Pe):
+    """One PE over physical memory, at EL1h with everything masked and both MMUs off until told otherwise.
+
+    Lower levels are AArch64 and Non-secure, HCR_EL2 has RW only. The memory's regions are mapped as they are now. `lva`
+    and `pa_bits` give a `max` FEAT_LVA (52-bit VAs with the 64K granule) and another physical address size than
+    Unicorn's 44 bits, 52 among them: emu.host_translation makes them good.
+    """
+
+    def __init__(
+        self, memory: PhysicalMemory, model: str = "cortex-a72", *, lva: bool = False, pa_bits: int = UNICORN_PA_BITS
+    ) -> None:
+        if model not in MODELS:
+            raise InputError(f"cpu model {model!r}: must be one of {', '.join(MODELS)}")
+        if pa_bits not in _PA_BITS:
+            raise InputError(f"pa_bits {pa_bits}: must be one of {', '.join(map(str, _PA_BITS))}")
+        if model != "max" and (lva or pa_bits != UNICORN_PA_BITS):
+            raise InputError(
+                f"cpu model {model!r}: has {UNICORN_PA_BITS}-bit PAs and no FEAT_LVA; only 'max' may differ"
+            )
+        uc = Uc(UC_ARCH_ARM64, UC_MODE_ARM)
+        uc.ctl_set_cpu_model(MODELS[model])
+        super().__init__(uc, absent_registers(v8_1=model != "cortex-a72"), pa_bits=pa_bits, lva=lva)
+        self.model = model
+        self.memory = memory
+        self.sysreg["SCR_EL3"] = _SCR_EL3
+        self.sysreg["HCR_EL2"] = RW
+        for region in memory.regions:
+            self.uc.mem_map_ptr(region.pa, region.size, UC_PROT_ALL, ctypes.c_void_p(region.data.ctypes.data))
+        self.enter(1)
+
+    @property
+    def id_registers(self) -> dict[str, int]:
+        """What ID registers say of this PE where Unicorn's model says something else (Arm ARM D19.2)."""
+        told = {}
+        if self.pa_bits != UNICORN_PA_BITS:
+            told["ID_AA64MMFR0_EL1"] = self.sysreg["ID_AA64MMFR0_EL1"] & ~15 | _PA_BITS.index(self.pa_bits)
+        if self.lva:
+            told["ID_AA64MMFR2_EL1"] = self.sysreg["ID_AA64MMFR2_EL1"] & ~_VA_RANGE | _VA_RANGE_LVA
+        return told
+
+
+def absent_registers(*, v8_1: bool) -> set[str]:
+    """Name the system registers that Unicorn does not have, with VHE or without."""
+    return set(E2H_ALIASES) | (set() if v8_1 else _V8_1)
+
+
+def pa_bits_of(mmfr0: int) -> int:
+    """Return the physical address size that ID_AA64MMFR0_EL1.PARange says."""
+    return _PA_BITS[min(mmfr0 & 15, len(_PA_BITS) - 1)]
 
 
 def _sp_bank(pstate: int) -> int:

@@ -97,7 +97,7 @@ class Machine:
 
     def resumable(self, *, stop_pa: int | None = None) -> Run:
         """Return a run that can be stopped between executions (`Run.until`) and keeps no trace."""
-        return self._run(Capture(self.cpu.uc, self.memory, (1 << 62), keep=False), stop_pa, {}, {})
+        return self._run(Capture(self.cpu.uc, self.memory, keep=False), stop_pa, {}, {})
 
     def step(self, count: int) -> None:
         """Execute that many instructions by themselves; none of them may raise, change the regime or end a block."""

@@ -1,6 +1,6 @@
 """Recording: what one run did, in arrays that the compiled callbacks append to, and the Trace they become."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -124,6 +124,11 @@ class Recording:
         too_many_rows = control[places.C_ROWS_USED] > control[places.C_ROWS_LIMIT]
         return bool(too_many_rows or control[places.C_READS_USED] > control[places.C_READS_LIMIT])
 
+    def values_of_last(self) -> list[int]:
+        """Return what was read for the execution begun last; not after `put_away`."""
+        used = int(self._control[places.C_VALUES_USED])
+        return [int(value) for value in self._values[int(self._control[places.C_CURRENT_VALUES]) : used]]
+
     def mark(self, kind: Mark, a: int) -> None:
         """Mark what happens between the last execution and the next."""
         self._marks.append((self.executions, int(kind), a))
@@ -167,10 +172,11 @@ class Recording:
         control[places.C_VALUES_USED] = control[places.C_CURRENT_VALUES]
         control[places.C_CURRENT] = places.NOWHERE
 
-    def trace(self, meta: Mapping[str, Any]) -> Trace:
-        """Give up what was recorded as a Trace; nothing is left here."""
+    def trace(self, meta: Mapping[str, Any], *, going_on: bool = False) -> Trace:
+        """Give up what was recorded as a Trace; nothing is left here, or all of it once more if it is `going_on`."""
         self.put_away()
         self.put_rows_away()
+        own: Callable[[list[NDArray[Any]]], list[NDArray[Any]]] = list if going_on else lambda chunks: chunks
         blocks = np.zeros(len(self._blocks), BLOCK)
         columns = np.array(self._blocks, np.uint64).reshape(len(blocks), 6)
         for column, name in enumerate(("va", "pa", "first", "count", "values", "accesses")):
@@ -183,11 +189,11 @@ class Recording:
         return Trace(
             insns=np.concatenate([np.zeros(0, INSN), *self._insns]),
             blocks=blocks,
-            executions=joined(self._execution_chunks, np.dtype(np.uint32)),
-            values=joined(self._value_chunks, np.dtype(np.uint64)),
+            executions=joined(own(self._execution_chunks), np.dtype(np.uint32)),
+            values=joined(own(self._value_chunks), np.dtype(np.uint64)),
             epochs=epochs,
-            translations=joined(self._row_chunks, TRANSLATION),
-            walk_reads=joined(self._read_chunks, WALK_READ),
+            translations=joined(own(self._row_chunks), TRANSLATION),
+            walk_reads=joined(own(self._read_chunks), WALK_READ),
             exceptions=np.array(self._exceptions, EXCEPTION),
             marks=marks,
             ranges=np.zeros(0, RANGE),

@@ -54,6 +54,9 @@ class Regime:
     vbar: int = 0
     pa_bits: int = 44
     lva: bool = False
+    flat_cacheable: bool = False
+    """Not architecture: what stage 1 does not translate is Normal-WB, whatever SCTLR says. For programs without the
+    kernel that would translate for them."""
 
     def __post_init__(self) -> None:
         if self.el not in (0, 1, 2):
@@ -90,7 +93,9 @@ class Regime:
 
     @property
     def default_cacheable(self) -> bool:
-        """HCR_EL2.DC where it counts: EL1&0, and not while TGE routes EL0 to EL2."""
+        """HCR_EL2.DC where it counts: EL1&0, and not while TGE routes EL0 to EL2. Or `flat_cacheable`."""
+        if self.flat_cacheable and not self.stage1:
+            return True
         return self._hcr("DC") and not self.at_el2 and not self._hcr("TGE")
 
     @property
@@ -119,12 +124,12 @@ class Regime:
     @property
     def dcache(self) -> bool:
         """SCTLR.C of the regime."""
-        return self._sctlr("C")
+        return self._sctlr("C") or (self.flat_cacheable and not self.stage1)
 
     @property
     def icache(self) -> bool:
         """SCTLR.I of the regime."""
-        return self._sctlr("I")
+        return self._sctlr("I") or (self.flat_cacheable and not self.stage1)
 
     @property
     def flat_type(self) -> MemoryType:

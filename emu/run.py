@@ -165,13 +165,9 @@ class Run:
     # -- What the callbacks stop for ----------------------------------------------------------------------------------
 
     def _pending(self) -> Ending | None:
-        returned = self._control[places.C_PENDING] & places.PENDING_REGIME and self._last_is_eret()
+        returned = self._control[places.C_PENDING] & places.PENDING_REGIME and self._capture.last_is_eret
         self._settle()
         return self._arrive() if returned else None
-
-    def _last_is_eret(self) -> bool:
-        last = self._capture.current
-        return last is not None and last.insns[-1].cls is InsnClass.ERET
 
     def _arrive(self) -> Ending | None:
         """Look where an eret led: Unicorn lets an illegal execution state run on (Arm ARM D1.3.5)."""
@@ -186,26 +182,11 @@ class Run:
 
     def _settle(self, cause: EpochCause | None = None) -> None:
         """Deal with PENDING_ bits, and begin a new epoch where there is one. `cause`: an exception was just taken."""
-        control, capture = self._control, self._capture
-        pending = int(control[places.C_PENDING])
-        control[places.C_PENDING] = 0
-        if cause is not None or pending & ~(places.PENDING_FULL | places.PENDING_ROOM):
+        if cause is not None or self._control[places.C_PENDING] & ~(places.PENDING_FULL | places.PENDING_ROOM):
             self._charge()
-        if pending & places.PENDING_FULL:
-            capture.recording.put_away()
-        if pending & places.PENDING_ROOM:
-            capture.make_room()
-        if cause is None and pending & places.PENDING_REGIME:
-            cause = EpochCause.ERET if self._last_is_eret() else EpochCause.SYSTEM_WRITE
-        regime = self._cpu.regime() if cause is not None else capture.regime
-        if cause is None or regime == capture.regime:
-            if pending & places.PENDING_TABLE:
-                cause = EpochCause.TABLE_STORE
-            elif pending & places.PENDING_CODE:
-                cause = EpochCause.CODE_STORE
-            else:
-                return
-        self._begin_epoch(regime, cause)
+        begun = self._capture.settle(self._cpu.regime, cause)
+        if begun is not None:
+            self._begin_epoch(*begun)
 
     def _begin_epoch(self, regime: Regime, cause: EpochCause) -> None:
         """Begin an epoch, translated by whoever can serve it.
@@ -240,9 +221,7 @@ class Run:
         if _never_leaves(code, self._cpu.memory):
             return Ending(outcome=Outcome.HANG, reason=f"the PE never leaves the branch to itself at {self._where(pc)}")
         marked = code.va in self._phases or _may_spin(code)
-        changes = any(insn.flags & InsnFlag.CHANGES_REGIME or insn.cls is InsnClass.ERET for insn in code.insns)
-        after = places.PENDING_REGIME if changes else 0
-        self._capture.install(code, marked=marked, after=after, stop_insn=stop_insn)
+        self._capture.install(code, marked=marked, stop_insn=stop_insn)
         return None
 
     def _is_end(self, pc: int) -> bool:
@@ -379,7 +358,7 @@ class Run:
         one, or the one before, is not for its own MMU to serve.
         """
         changed = self._control[places.C_PENDING] & places.PENDING_REGIME
-        returned = changed and self._last_is_eret()
+        returned = changed and self._capture.last_is_eret
         self._settle()
         event = fetch_abort(self._cpu.memory, self._capture.regime, self._cpu.pc)
         if changed and event.external:

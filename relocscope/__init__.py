@@ -11,14 +11,16 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from relocscope.attached import Model
     from relocscope.checking import Check
     from relocscope.comparison import Comparison
     from relocscope.hypotheses import Observation, Theories
     from relocscope.runs import Run
 
-__all__ = ["cases", "check", "cores", "explain", "run", "theories"]
+__all__ = ["attach", "cases", "check", "cores", "explain", "run", "theories"]
 
 
 def run(
@@ -111,6 +113,27 @@ def theories(
     from relocscope.hypotheses import theories_of
 
     return theories_of(observed, core=core, boot=boot, case=case, settings=set, error=error)
+
+
+def attach(
+    uc: Any,
+    core: str = "stingray",
+    *,
+    set: Mapping[str, Any] | None = None,  # noqa: A002
+    untranslated: str = "architecture",
+    initial: str = "cold",
+) -> "AbstractContextManager[Model]":
+    """Record what anybody's AArch64 `unicorn.Uc` runs while the context lasts; its value says what that costs.
+
+        with relocscope.attach(uc, core="rpi4") as model:
+            uc.emu_start(begin, until)
+        print(model.outcome().cycle_stack)
+
+    `untranslated="Normal-WB"` for programs without their kernel; see `relocscope.attached.attach`.
+    """
+    from relocscope.attached import attach as attached
+
+    return attached(uc, core, set=set, untranslated=untranslated, initial=initial)
 
 
 def cases() -> tuple[str, ...]:

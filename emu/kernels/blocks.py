@@ -5,8 +5,9 @@ from numba import njit
 
 from emu.kernels.checks import judge_stores_again, record_row
 from emu.kernels.host import INNER, add, get, host_of, pointer, put, put_half
-from emu.kernels.outside import call_check_slowly, uc_emu_stop, uc_reg_read
+from emu.kernels.outside import call_attend, call_check_slowly, uc_emu_stop, uc_reg_read
 from emu.kernels.places import (
+    C_ATTENDED,
     C_BUDGET,
     C_CURRENT,
     C_CURRENT_VALUES,
@@ -113,12 +114,15 @@ def capture_group(engine, control, group, values):
 
 
 @njit(**INNER)
-def halt(engine, control, reason, pc, size):
-    """Stop before this block, or this instruction, and say why."""
+def halted(engine, control, reason, pc, size):
+    """Say what is the matter before this block, or this instruction, and stop; False if it was seen to at once."""
     put(control, C_REASON, reason)
     put(control, C_PC, pc)
     put(control, C_SIZE, size)
+    if get(control, C_ATTENDED) != 0 and call_attend(control, np.int64(reason), pc) == 0:
+        return False
     uc_emu_stop(engine)
+    return True
 
 
 @njit(cache=True)
@@ -174,19 +178,19 @@ def on_block(engine, va, size, state):
     control, pc, block_bytes = host_of(state), np.int64(va), np.int64(size)
     if get(control, C_PENDING) & PENDING_JUDGE != 0:
         judge_stores_again(control)
-    if get(control, C_PENDING) != 0:
-        halt(engine, control, REASON_PENDING, pc, block_bytes)
+    if get(control, C_PENDING) != 0 and halted(engine, control, REASON_PENDING, pc, block_bytes):
         return
     number = record_of(control, pc, block_bytes)
     if number == NOWHERE:
-        halt(engine, control, REASON_UNKNOWN, pc, block_bytes)
-        return
+        if halted(engine, control, REASON_UNKNOWN, pc, block_bytes):
+            return
+        number = record_of(control, pc, block_bytes)
     record = record_row(control, number)
     if get(record, RC_MARKED) != 0 and get(control, C_PASS) == PASS_NOTHING:
-        halt(engine, control, REASON_MARKED, pc, block_bytes)
+        halted(engine, control, REASON_MARKED, pc, block_bytes)
         return
     if get(control, C_INSTRUCTIONS) + get(record, RC_COUNT) > get(control, C_BUDGET):
-        halt(engine, control, REASON_BUDGET, pc, block_bytes)
+        halted(engine, control, REASON_BUDGET, pc, block_bytes)
         return
     values = get(control, C_VALUES_AT) + 8 * get(control, C_VALUES_USED)
     group = get(control, C_GROUPS_AT) + 8 * GROUP_COLUMNS * get(record, RC_GROUP_FIRST)
@@ -194,8 +198,8 @@ def on_block(engine, va, size, state):
     for _ in range(get(record, RC_GROUP_COUNT)):
         capture_group(engine, control, group, values)
         group += 8 * GROUP_COLUMNS
-    if get(control, C_RAISE) != RAISE_NONE and get(control, C_PASS) != PASS_RAISE:
-        halt(engine, control, REASON_RAISE, pc, block_bytes)
+    raises = get(control, C_RAISE) != RAISE_NONE and get(control, C_PASS) != PASS_RAISE
+    if raises and halted(engine, control, REASON_RAISE, pc, block_bytes):
         return
     put(control, C_CURRENT, number)
     begin(control, record, pc)
@@ -207,7 +211,7 @@ def on_instruction(engine, va, size, state):
     if get(control, C_CURRENT) == NOWHERE:
         return
     if pc == get(control, C_STOP_PC):
-        halt(engine, control, REASON_AT_PC, pc, np.int64(4))
+        halted(engine, control, REASON_AT_PC, pc, np.int64(4))
         return
     record = record_row(control, get(control, C_CURRENT))
     values = get(control, C_VALUES_AT) + 8 * get(control, C_CURRENT_VALUES)
@@ -218,7 +222,6 @@ def on_instruction(engine, va, size, state):
             put(control, C_RAISE, RAISE_NONE)
             group = get(control, C_GROUPS_AT) + 8 * GROUP_COLUMNS * get(late, LT_GROUP)
             capture_group(engine, control, group, values)
-            if get(control, C_RAISE) != RAISE_NONE:
-                halt(engine, control, REASON_RAISE_LATE, pc, np.int64(4))
+            if get(control, C_RAISE) != RAISE_NONE and halted(engine, control, REASON_RAISE_LATE, pc, np.int64(4)):
                 return
         late += 8 * LATE_COLUMNS

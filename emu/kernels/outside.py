@@ -9,5 +9,7 @@ uc_emu_stop = types.ExternalFunction("uc_emu_stop", types.int32(types.voidptr))
 SLOW = types.int64(types.int64, types.int64, types.int64)
 call_walk_page = types.ExternalFunction("relocscope_walk_page", SLOW)
 call_check_slowly = types.ExternalFunction("relocscope_check_slowly", SLOW)
+call_attend = types.ExternalFunction("relocscope_attend", SLOW)
 """Our own: LLVM optimises all that a function calls once more with each caller, so that a deep chain of calls takes
-many times longer to compile than its parts."""
+many times longer to compile than its parts. `attend` is Python's: given the control block, a REASON_ and an address, it
+returns 0 when the callback may go on, and 1 when Unicorn is to stop."""

@@ -4,8 +4,9 @@ import numpy as np
 from numba import carray, njit
 
 from emu.kernels.host import INNER, add, get, pointer, put
-from emu.kernels.outside import call_walk_page
+from emu.kernels.outside import call_attend, call_walk_page
 from emu.kernels.places import (
+    C_ATTENDED,
     C_EPOCH,
     C_FLAT,
     C_FLAT_TYPE,
@@ -36,6 +37,7 @@ from emu.kernels.places import (
     PAGES_COLUMNS,
     PENDING_ROOM,
     READ_COLUMNS,
+    REASON_WALK,
     ROW_COLUMNS,
     ROW_CONTIGUOUS,
     ROW_EPOCH,
@@ -108,6 +110,8 @@ def walk_page(control, va, kind):
     regions = carray(pointer(get(control, C_REGIONS_AT)), (get(control, C_REGIONS_COUNT), 3), np.uint64)
     result = carray(pointer(get(control, C_RESULT_AT)), (RESULT_WORDS,), np.int64)
     fault = walk(regime, regions, va, kind, result)
+    if fault != FAULT_NONE and get(control, C_ATTENDED) != 0 and call_attend(control, np.int64(REASON_WALK), va) == 0:
+        fault = walk(regime, regions, va, kind, result)
     if fault != FAULT_NONE:
         return fault
     page = (va >> 12) & PAGE_NUMBERS

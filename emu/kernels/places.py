@@ -57,7 +57,8 @@
     C_REGIONS_COUNT,
     C_REGIME_AT,
     C_RESULT_AT,
-) = range(53)
+    C_ATTENDED,  # 1: `call_attend` sees to what the callbacks would stop for, while Unicorn waits
+) = range(54)
 CONTROL_WORDS = 64
 NOWHERE = -1
 
@@ -74,6 +75,8 @@ REASON_AT_PC = 6
 """Before the instruction at C_STOP_PC."""
 REASON_RAISE_LATE = 7
 """As REASON_RAISE, but in a block that has begun, before the instruction at C_PC."""
+REASON_WALK = 8
+"""A walk faults, perhaps only for want of tables that were never copied. Of attended runs alone."""
 
 PENDING_REGIME = 1
 """The last block may have changed the regime."""
