@@ -9,7 +9,8 @@ from relocscope.contributions import Contribution, Decomposition, Interaction, d
 from relocscope.evidence import Fact, evidence
 from relocscope.fixes import Fix, fixes
 from relocscope.operand import Operand, operand, with_settings
-from relocscope.runs import Run, default_core, needs_vhe
+from relocscope.runs import Run, default_core, needs_vhe, plain
+from relocscope.sensitivity import Sensitivity, sensitivity
 from relocscope.verdict import Verdict, judge
 from relocscope.within import Within, within
 from traces.errors import InputError
@@ -34,6 +35,7 @@ class Comparison:
     fixes: tuple[Fix, ...]
     within: Within | None = None
     break_even: BreakEven | None = None
+    sensitivity: Sensitivity
 
     @property
     def speedup(self) -> float | None:
@@ -68,6 +70,7 @@ class Comparison:
             "break_even": None
             if self.break_even is None
             else {**asdict(self.break_even), "points": _listed(self.break_even.points)},
+            "sensitivity": plain(self.sensitivity.to_json()),
             "fixes": [{"set": dict(fix.set), "speedup": fix.speedup, "sentence": fix.sentence} for fix in self.fixes],
         }
 
@@ -131,4 +134,5 @@ def compare(a: Run, b: Run, progress: Progress | None = None, *, group: str | No
         fixes=tuple(fixes(b, progress)),
         within=None if group is None else part_of(a, b, parts, group, progress),
         break_even=break_even(a, b, progress),
+        sensitivity=sensitivity(a, b, progress),
     )

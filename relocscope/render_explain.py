@@ -14,6 +14,7 @@ from relocscope.contributions import Contribution, Decomposition
 from relocscope.fixes import Fix
 from relocscope.render import percent, plain_table, seconds, signed
 from relocscope.runs import Run
+from relocscope.sensitivity import Number, Sensitivity, number_text
 from relocscope.within import Within
 
 _QUIET = "dim"
@@ -117,3 +118,31 @@ def _settings(values: Mapping[str, Any]) -> str:
     return ", ".join(
         f"{key}={str(value).lower() if isinstance(value, bool) else value}" for key, value in values.items()
     )
+
+
+def show_sensitivity(out: Console, speedup: float | None, found: Sensitivity) -> None:
+    """Show what the estimated numbers of the core do to the speed-up, and whether one of them changes the verdict."""
+    out.print()
+    counted = f"{found.estimated} numbers of the core are, {found.moving} matter here"
+    out.print(f"[bold]What hangs on estimates[/] ({counted})")
+    out.print(Padding(escape(found.sentence), (0, 0, 0, 2)))
+    if speedup is None or found.low is None or found.high is None or not found.numbers:
+        return
+    whole = f"Speed-up {speedup:.3g}; all estimates together leave it between {found.low:.3g} and {found.high:.3g}."
+    out.print(Padding(whole, (0, 0, 0, 2)))
+    table = plain_table("number", "taken as", "may be", "speed-up", right=(1, 2, 3))
+    for one in found.numbers:
+        reached = sorted((speedup, *(at.speedup for at in one.at)))
+        between = f"{reached[0]:.3g} to {reached[-1]:.3g}"
+        table.add_row(one.key, number_text(one.value), _span(one), between)
+    out.print(table)
+    for one in found.numbers:
+        for at in one.at:
+            if at.in_full is not None:
+                looked = f"{one.key} = {number_text(at.value)} in the whole runs: {at.in_full:.3g}"
+                out.print(Padding(f"[{_QUIET}]{looked} (slices: {at.speedup:.3g})[/]", (0, 0, 0, 2)))
+
+
+def _span(number: Number) -> str:
+    between = " to " if len(number.span) == 2 else ", "
+    return between.join(map(number_text, number.span))

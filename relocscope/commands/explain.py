@@ -78,6 +78,7 @@ def _replayed(out: "Console | None", a: "Run", b: "Run", group: str | None, *, i
     from relocscope.evidence import evidence
     from relocscope.fixes import fixes
     from relocscope.progress import Progress
+    from relocscope.sensitivity import sensitivity
     from relocscope.verdict import SAME_WITHIN, judge
 
     differ = speedup(a, b) is not None and abs(a.cycles - b.cycles) > SAME_WITHIN * a.cycles
@@ -101,6 +102,11 @@ def _replayed(out: "Console | None", a: "Run", b: "Run", group: str | None, *, i
         changes = fixes(b, progress.step)
     if out:
         render_explain.show_fixes(out, changes)
+        out.file.flush()
+    with Progress("moving estimates over their ranges") as progress:
+        estimates = sensitivity(a, b, progress.step)
+    if out:
+        render_explain.show_sensitivity(out, speedup(a, b), estimates)
     return Comparison(
         a=a,
         b=b,
@@ -110,4 +116,5 @@ def _replayed(out: "Console | None", a: "Run", b: "Run", group: str | None, *, i
         fixes=tuple(changes),
         within=apart,
         break_even=crossing,
+        sensitivity=estimates,
     )

@@ -11,6 +11,7 @@ from relocscope.comparison import Comparison, part_of
 from relocscope.contributions import LEAST_PHASE, pieces
 from relocscope.operand import operand, with_settings
 from relocscope.runs import run_operand
+from relocscope.sensitivity import sensitivity
 from relocscope.shapley import interaction, shapley, subsets
 from relocscope.verdict import judge
 from traces.errors import InputError
@@ -28,7 +29,9 @@ def found() -> Comparison:
         patch.setattr(within, "SLICE_EXECUTIONS", 2048)
         parts = contributions.decompose(a, b)
         apart = part_of(a, b, parts, "memory_type")
-    return Comparison(a=a, b=b, verdict=judge(a, b), evidence=(), parts=parts, fixes=(), within=apart)
+    return Comparison(
+        a=a, b=b, verdict=judge(a, b), evidence=(), parts=parts, fixes=(), within=apart, sensitivity=sensitivity(a, b)
+    )
 
 
 def test_a_game_of_two_that_need_each_other():
