@@ -92,7 +92,7 @@ class PassedLines:
         self._held = np.zeros(1 << _FILTER_BITS, np.bool_)
         for tags in held:
             self._held[(tags[tags != 0] - 1) & (len(self._held) - 1)] = True
-        self._tags_of_all, self._info, self._ages = state.tags, state.lines["info"], state.lines["age"]
+        self._tags_of_all, self._info = state.tags, state.lines["info"]
         self.stale: list[int] = []
         self.lost: list[int] = []
 
@@ -151,7 +151,7 @@ class PassedLines:
             elif kind == CLEAN:
                 info[copy] = held & ~(layout.DIRTY | layout.OLD)
                 if maintenance in _INVALIDATES:
-                    tags[copy] = self._ages[copy] = 0
+                    tags[copy] = 0
         if kind == WRITE or not flags & layout.DIRTY:
             return
         if kind == READ:

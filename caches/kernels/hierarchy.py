@@ -169,7 +169,6 @@ def read_l3(s, line, cycle, demand):
             # to there relies on its staying clean above, and the system cache keeps it.
             s["inherited"] |= s["lines"][index]["info"] & (DIRTY | OLD)
             s["tags"][index] = 0
-            s["lines"][index]["age"] = 0
         return ready
     s["counters"][L3, MISSES] += demand
     start = buffer_start(s, s["level_buffer_base"][L3], s["level_buffers"][L3], start, s["dram_cycles"])
@@ -210,7 +209,6 @@ def read_l2(s, line, cycle, demand):
         if passes:
             s["inherited"] |= s["lines"][index]["info"] & (DIRTY | OLD)
             s["tags"][index] = 0
-            s["lines"][index]["age"] = 0
         return ready
     s["counters"][L2, MISSES] += demand & COUNTED
     start = buffer_start(s, s["level_buffer_base"][L2], s["level_buffers"][L2], start, s["dram_cycles"])

@@ -65,7 +65,6 @@ def clean_line(s, line, cycle, to_pou, invalidate, keep):
         s["lines"][index]["info"] &= ~(DIRTY | OLD)
         if invalidate:
             s["tags"][index] = 0
-            s["lines"][index]["age"] = 0
     if dirty & DIRTY == 0:
         return MISS
     s["counters"][ROW_MAINTENANCE, WRITE_BACKS] += keep
@@ -141,7 +140,6 @@ def clear_l1i(s, line):
         return
     for index in range(s["level_base"][L1I], s["level_base"][L1I] + s["level_sets"][L1I] * s["level_ways"][L1I]):
         s["tags"][index] = 0
-        s["lines"][index]["age"] = 0
     for at in range(4096):
         s["code_lines"][at] = 0
 

@@ -44,7 +44,6 @@ def maintain_way(s, kind, level, index, cycle):
     s["lines"][index]["info"] &= ~(DIRTY | OLD)
     if kind != DC_CSW:
         s["tags"][index] = 0
-        s["lines"][index]["age"] = 0
         if level > L1D and s["level_inclusion"][level] == 1:
             # An inclusive level cannot give a line up and leave the copy above.
             flags |= remove(s, L1D, line)

@@ -143,7 +143,6 @@ def remove(s, level, line):
         return 0
     flags = s["lines"][index]["info"] & FLAGS
     s["tags"][index] = 0
-    s["lines"][index]["age"] = 0
     return flags
 
 

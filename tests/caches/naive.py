@@ -58,6 +58,11 @@ class Level:
             node, way = 2 * node + bit, 2 * way + bit
         return way
 
+    def drop(self, line):
+        row = self.lines[line % self.sets]
+        if line in row:
+            row[row.index(line)] = None
+
     def point_away(self, index, way):
         node = 1
         for level in reversed(range(int(math.log2(self.ways)))):
@@ -104,8 +109,7 @@ class DirtyLevel(Level):
         return self.lines[index][way]
 
     def drop(self, line):
-        row = self.lines[line % self.sets]
-        row[row.index(line)] = None
+        super().drop(line)
         self.dirty.discard(line)
 
 

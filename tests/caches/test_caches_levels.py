@@ -2,12 +2,13 @@
 
 import numpy as np
 import traces_synthetic as synthetic
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from naive import FullTlb, Level
 from traces_synthetic import Builder
 
 import caches
+from traces.schema import Maintenance
 
 BASE = 0x8000_0000
 
@@ -46,6 +47,33 @@ def test_l1d_is_its_naive_twin(lines, policy, ways):
     twin = Level(sets, ways, policy)
     for line in lines:
         twin.access(BASE // 64 + line)
+    assert (counted["hits"], counted["misses"], counted["evictions"]) == (twin.hits, twin.misses, twin.evictions)
+
+
+def loads_and_drops(accesses):
+    build = Builder()
+    read = build.block([synthetic.load(0, 1, 0)], 1)
+    drop = build.block([synthetic.dc(Maintenance.DC_CIVAC, 0)], 1)
+    for line, dropped in accesses:
+        build.run(drop if dropped else read, BASE + 64 * int(line))
+    return build.trace()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 20), st.sampled_from([False, False, False, True])), min_size=1, max_size=200),
+    st.sampled_from(["lru", "fifo", "tree-plru", "srrip"]),
+)
+@example([*((line, False) for line in (0, 2, 4, 6, 4)), (0, True), *((line, False) for line in (8, 10, 4))], "tree-plru")
+def test_a_dropped_line_leaves_the_order_of_the_others_alone(accesses, policy):
+    core = plain_core(l1d__size=2 * 4 * 64, l1d__ways=4, l1d__replacement=policy)
+    counted = caches.replay(loads_and_drops(accesses), core).counters["l1d"]
+    twin = Level(2, 4, policy)
+    for line, dropped in accesses:
+        if dropped:
+            twin.drop(BASE // 64 + line)
+        else:
+            twin.access(BASE // 64 + line)
     assert (counted["hits"], counted["misses"], counted["evictions"]) == (twin.hits, twin.misses, twin.evictions)
 
 
