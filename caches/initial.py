@@ -3,7 +3,7 @@
 import numpy as np
 
 from caches.config import CoreConfig, Inclusion, Replacement
-from caches.kernels.layout import DIRTY, OLD
+from caches.kernels.layout import DIRTY, FLAG_BITS, OLD
 from caches.state import LEVEL_NAMES, Ints, Records, State, level_ways
 from traces.schema import Role
 
@@ -24,7 +24,7 @@ _FALLBACK_LINES = (1 << 40 >> 6, 1 << 24)
 
 
 _KEPT = 4
-_kept: dict[tuple[object, ...], tuple[Ints, Records, int]] = {}
+_kept: dict[tuple[object, ...], tuple[Ints, Ints, int]] = {}
 """The last few fillings: drawing one takes longer than replaying the slices that `explain` replays by the hundred."""
 
 
@@ -38,10 +38,10 @@ def kernel_dirty(state: State, config: CoreConfig, ranges: Records, code: Ints, 
         while len(_kept) >= _KEPT:
             del _kept[next(iter(_kept))]
         _fill(state, config, ranges, code, seed)
-        _kept[key] = (state.tags.copy(), state.lines.copy(), int(state.words["tick"][0]))
+        _kept[key] = (state.tags.copy(), state.ages.copy(), int(state.words["tick"][0]))
         return
-    tags, lines, tick = _kept[key]
-    state.tags[:], state.lines[:] = tags, lines
+    tags, ages, tick = _kept[key]
+    state.tags[:], state.ages[:] = tags, ages
     state.words["tick"] = tick
 
 
@@ -49,8 +49,8 @@ def _fill(state: State, config: CoreConfig, ranges: Records, code: Ints, seed: i
     draw = np.random.default_rng(seed)
     tick = 1
     for row in (2, 1, 0):
-        tags, held = level_ways(state, row)
-        if len(tags) == 0:
+        level = level_ways(state, row)
+        if len(level.tags) == 0:
             continue
         sets, ways = int(state.words["level_sets"][0, row]), int(state.words["level_ways"][0, row])
         lines = _lines(draw, ranges, sets * ways * 2, config.kernel.destination_share)
@@ -60,10 +60,10 @@ def _fill(state: State, config: CoreConfig, ranges: Records, code: Ints, seed: i
         way = np.arange(len(index)) - np.searchsorted(index, np.arange(sets))[index]
         fits = way < ways
         at = index[fits] * ways + way[fits]
-        tags[at] = lines[order][fits] + 1
-        held["info"][at] = np.where(draw.random(len(at)) < config.kernel.dirty_share, DIRTY | OLD, 0)
+        dirty = draw.random(len(at)) < config.kernel.dirty_share
+        level.tags[at] = ((lines[order][fits] + 1) << FLAG_BITS) | np.where(dirty, DIRTY | OLD, 0)
         if state.words["level_replacement"][0, row] <= Replacement.FIFO:
-            held["age"][at] = np.arange(tick, tick + len(at))
+            level.ages[at] = np.arange(tick, tick + len(at))
         tick += len(at)
     state.words["tick"] = tick
     _drop_duplicates(state, config)
@@ -111,10 +111,9 @@ def _drop_duplicates(state: State, config: CoreConfig) -> None:
     """Leave each line in the level nearest to the core only; under an inclusive L2, L1D starts empty."""
     above: Ints = np.zeros(0, np.int64)
     for row in range(3):
-        tags, held = level_ways(state, row)
-        gone = np.isin(tags, above)
+        tags, held = level_ways(state, row).tags, level_ways(state, row).held
+        gone = np.isin(held, above) & (tags != 0)
         if LEVEL_NAMES[row] == "l1d" and config.l2.inclusion == Inclusion.INCLUSIVE:
             gone = tags != 0
         tags[gone] = 0
-        held["info"][gone] = 0
-        above = np.concatenate([above, tags[tags != 0]])
+        above = np.concatenate([above, held[tags != 0]])

@@ -4,7 +4,7 @@ from typing import Any
 
 from caches.config import CoreConfig
 from caches.kernels import layout
-from caches.state import LEVEL_NAMES, TLB_NAMES, State, level_ways
+from caches.state import LEVEL_NAMES, TLB_NAMES, State, Ways, level_ways
 
 _BUFFER_GROUPS = ("l1d", "l2", "l3", "l1i")
 _DATA_LEVELS = ("l1d", "l2", "l3")
@@ -15,14 +15,14 @@ def cache_sets(state: State, config: CoreConfig, pa: int) -> list[dict[str, Any]
     """Return for each level that there is the set that an address falls into: its number, its ways, and the hit."""
     found = []
     for row, name in enumerate(LEVEL_NAMES):
-        tags, lines = level_ways(state, row)
-        if not len(tags):
+        level = level_ways(state, row)
+        if not len(level.tags):
             continue
         words = state.words[0]
         sets, ways = int(words["level_sets"][row]), int(words["level_ways"][row])
         line = pa // LINE_BYTES
         first = line % sets * ways
-        held = [_way(int(tags[at]), lines[at]) for at in range(first, first + ways)]
+        held = [_way(level, at) for at in range(first, first + ways)]
         hit = next((way for way, each in enumerate(held) if each and each["pa"] == f"{line * LINE_BYTES:#x}"), None)
         found.append(
             {
@@ -37,17 +37,17 @@ def cache_sets(state: State, config: CoreConfig, pa: int) -> list[dict[str, Any]
     return found
 
 
-def _way(tag: int, line: Any) -> dict[str, Any] | None:
-    if tag == 0:
+def _way(level: Ways, at: int) -> dict[str, Any] | None:
+    if level.tags[at] == 0:
         return None
-    info = int(line["info"])
+    flags = int(level.flags[at])
     return {
-        "pa": f"{(tag - 1) * LINE_BYTES:#x}",
-        "dirty": bool(info & layout.DIRTY),
-        "prefetched": bool(info & layout.PREFETCHED),
-        "stale": bool(info & layout.STALE),
-        "age": int(line["age"]),
-        "ready_cycle": int(line["ready"]),
+        "pa": f"{int(level.held[at]) * LINE_BYTES:#x}",
+        "dirty": bool(flags & layout.DIRTY),
+        "prefetched": bool(flags & layout.PREFETCHED),
+        "stale": bool(flags & layout.STALE),
+        "age": int(level.ages[at]),
+        "ready_cycle": int(level.lines["ready"][at]),
     }
 
 
@@ -56,11 +56,11 @@ def found_in(state: State, pa: int) -> str:
     line = pa // LINE_BYTES
     for name in _DATA_LEVELS:
         row = LEVEL_NAMES.index(name)
-        tags, _ = level_ways(state, row)
-        if len(tags):
+        held = level_ways(state, row).held
+        if len(held):
             sets, ways = int(state.words["level_sets"][0, row]), int(state.words["level_ways"][0, row])
             first = line % sets * ways
-            if (tags[first : first + ways] == line + 1).any():
+            if (held[first : first + ways] == line).any():
                 return name
     return "dram"
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caches.kernels import codes, layout
-from caches.state import Ints, State
+from caches.state import Ints, State, level_ways
 from traces.schema import Access, InsnClass
 
 READ, WRITE, CLEAN = 0, 1, 2
@@ -88,18 +88,12 @@ class PassedLines:
         self._levels = [
             level for level in range(3) if words["level_present"][level] and not words["level_behind_poc"][level]
         ]
-        held = [self._tags(level) for level in (*self._levels, layout.L1I)]
         self._held = np.zeros(1 << _FILTER_BITS, np.bool_)
-        for tags in held:
-            self._held[(tags[tags != 0] - 1) & (len(self._held) - 1)] = True
-        self._tags_of_all, self._info = state.tags, state.lines["info"]
+        for level in (*self._levels, layout.L1I):
+            ways = level_ways(state, level)
+            self._held[ways.held[ways.tags != 0] & (len(self._held) - 1)] = True
         self.stale: list[int] = []
         self.lost: list[int] = []
-
-    def _tags(self, level: int) -> Ints:
-        words = self._state.words[0]
-        first = int(words["level_base"][level])
-        return self._state.tags[first : first + int(words["level_sets"][level] * words["level_ways"][level])]
 
     def carry_out(self, footprint: Footprint, values: NDArray[np.int64]) -> int:
         """Do what the pages whose values are the rows do to lines; returns how many pages come before one refused."""
@@ -121,7 +115,7 @@ class PassedLines:
         dirty = np.zeros(len(lines), np.bool_)
         for level in self._levels:
             at = where[level]
-            dirty |= (at >= 0) & ((self._state.lines["info"][at] & layout.DIRTY) != 0)
+            dirty |= (at >= 0) & ((self._state.tags[at] & layout.DIRTY) != 0)
         words = self._state.words[0]
         keeps = (maintenance != codes.DC_IVAC) | (words["ivac_cleans"] != 0) | (words["stage2"] != 0)
         refused = ((kinds == CLEAN) & keeps & dirty) | ((kinds == WRITE) & (where[layout.L1I] >= 0))
@@ -139,17 +133,16 @@ class PassedLines:
 
     def _one(self, line: int, kind: int, maintenance: int, copies: list[int]) -> None:
         """Carry out one access to a line that was held in these ways, or nowhere (-1), when the pages began."""
-        tags, info = self._tags_of_all, self._info
+        tags = self._state.tags
         flags = 0
         for copy in copies:
-            if copy < 0 or tags[copy] != line + 1:
+            if copy < 0 or tags[copy] >> layout.FLAG_BITS != line + 1:
                 continue
-            held = int(info[copy])
-            flags |= held
+            flags |= int(tags[copy]) & layout.FLAGS
             if kind == WRITE:
-                info[copy] = held | layout.STALE
+                tags[copy] |= layout.STALE
             elif kind == CLEAN:
-                info[copy] = held & ~(layout.DIRTY | layout.OLD)
+                tags[copy] &= ~(layout.DIRTY | layout.OLD)
                 if maintenance in _INVALIDATES:
                     tags[copy] = 0
         if kind == WRITE or not flags & layout.DIRTY:
@@ -166,7 +159,7 @@ class PassedLines:
         words = self._state.words[0]
         ways, base = int(words["level_ways"][level]), int(words["level_base"][level])
         first = base + (lines % int(words["level_sets"][level])) * ways
-        hits = self._state.tags[first[:, None] + np.arange(ways)] == (lines + 1)[:, None]
+        hits = self._state.tags[first[:, None] + np.arange(ways)] >> layout.FLAG_BITS == (lines + 1)[:, None]
         return np.where(hits.any(axis=1), first + hits.argmax(axis=1), -1)
 
 

@@ -105,7 +105,9 @@ class Replay:
         insns = max(1, len(trace.insns))
         self._members: dict[str, Any] = {
             "tags": self._state.tags,
+            "ages": self._state.ages,
             "lines": self._state.lines,
+            "trees": self._state.trees,
             "ops": ops_of(trace, config),
             "blocks": blocks_of(trace),
             "epochs": epochs_of(trace),
@@ -219,9 +221,7 @@ class Replay:
 
     def _changing(self) -> Iterator[tuple[str, NDArray[Any]]]:
         """Yield what a replay changes, by name."""
-        yield "words", self._state.words
-        yield "tags", self._state.tags
-        yield "lines", self._state.lines
+        yield from self._state._asdict().items()
         for name in ("checkpoint_cycles", "insn_cycles", "insn_count", "predictor"):
             yield name, self._members[name]
 
@@ -400,9 +400,9 @@ def _dirty_lines(state: State) -> NDArray[np.uint64]:
     """Lines that a cache before the PoC holds newer than what lies behind it, stores still being merged included."""
     found: list[Ints] = []
     for row in range(3):
-        tags, lines = level_ways(state, row)
+        ways = level_ways(state, row)
         if not state.words["level_behind_poc"][0, row]:
-            found.append(tags[(tags != 0) & ((lines["info"] & DIRTY) != 0)] - 1)
+            found.append(ways.held[(ways.tags != 0) & ((ways.flags & DIRTY) != 0)])
     merge = state.words["merge"][0]
     found.append(merge[merge[:, 0] != 0, 0] - 1)
     # np.unique() hashes before it sorts, which takes five times as long.

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from caches import views
 from caches.config import CacheLevel, CoreConfig, Inclusion, Tlb
+from caches.kernels.layout import FLAG_BITS, FLAGS
 from caches.mechanisms import mechanisms
 from traces.schema import LEAVES
 
@@ -78,7 +79,7 @@ _SPEC_SCALARS = (
     "translation_mask tlb_rows mark_count checkpoint_count " + " ".join(_ON)
 )
 _LEVEL_FIELDS = (
-    "present sets set_mask ways base hit_cycles interval replacement inclusion buffers buffer_base behind_poc"
+    "present sets set_mask ways base trees hit_cycles interval replacement inclusion buffers buffer_base behind_poc"
 )
 _TLB_FIELDS = "base entries ways sets hit_cycles size_count"
 _SPEC = [
@@ -131,8 +132,8 @@ _CLOCK = [
 ]
 """A machine in mid-run, but for its lines. Fixed sizes: one dtype, so one compilation, whatever the configuration."""
 
-LINE = _record("age ready info")
-"""What is known of one way of one set of one level; ready: the cycle at which the line is there."""
+LINE = _record("ready origin")
+"""What is known of the line in a way while it comes: the cycle at which it is there; where from, as `layout` packs it."""
 
 OP = _record(
     "cls access maintenance barrier barrier_option size slot offset va literal non_temporal is_branch "
@@ -161,21 +162,23 @@ def _rows(name: str, dtype: np.dtype[Any]) -> views.RowsType:
 
 
 MEMBERS = {
-    "tags": views.TableType(1),
+    "tags": views.TableType("tags", 1),
+    "ages": views.TableType("ages", 1),
+    "trees": views.TableType("trees", 1),
     "lines": _rows("Line", LINE),
     "ops": _rows("Op", OP),
     "epochs": _rows("Epoch", EPOCH_STATE),
     "marks": _rows("Mark", MARK_STATE),
     "translations": _rows("Translation", TRANSLATION_STATE),
     "walk_reads": _rows("WalkRead", WALK_READ_STATE),
-    "blocks": views.TableType(3),
-    "executions": views.TableType(1),
-    "values": views.TableType(1),
-    "checkpoints": views.TableType(1),
-    "checkpoint_cycles": views.TableType(1),
-    "insn_cycles": views.TableType(len(LEAVES)),
-    "insn_count": views.TableType(1),
-    "predictor": views.TableType(2),
+    "blocks": views.TableType("blocks", 3),
+    "executions": views.TableType("executions", 1),
+    "values": views.TableType("values", 1),
+    "checkpoints": views.TableType("checkpoints", 1),
+    "checkpoint_cycles": views.TableType("checkpoint_cycles", 1),
+    "insn_cycles": views.TableType("insn_cycles", len(LEAVES)),
+    "insn_count": views.TableType("insn_count", 1),
+    "predictor": views.TableType("predictor", 2),
 }
 """What the machine's record points to: arrays whose sizes follow from the configuration or the trace."""
 
@@ -186,11 +189,32 @@ OP_TYPE = views.RecordType(views.Layout("Op", OP))
 
 
 class State(NamedTuple):
-    """A machine: MACHINE[1], and the ways of every level: line + 1 (0 is invalid), and LINE."""
+    """A machine: MACHINE[1]; the ways of every level, as `layout` packs line and flags, their ages where the
+    replacement has any, and LINE; and the trees of pseudo-LRU, one a set."""
 
     words: Records
     tags: Ints
+    ages: Ints
     lines: Records
+    trees: Ints
+
+
+class Ways(NamedTuple):
+    """The ways of one level, set after set, as views of a State."""
+
+    tags: Ints
+    ages: Ints
+    lines: Records
+
+    @property
+    def held(self) -> Ints:
+        """The line in each way; MISS where it is invalid."""
+        return (self.tags >> FLAG_BITS) - 1
+
+    @property
+    def flags(self) -> Ints:
+        """Bits of `layout`: DIRTY and its like."""
+        return self.tags & FLAGS
 
 
 def _log2(value: int) -> int:
@@ -310,9 +334,9 @@ def _buffer_groups(config: CoreConfig) -> list[tuple[str, int]]:
     ]
 
 
-def _place_levels(words: Records, config: CoreConfig) -> int:
-    """Give each level its stretch of State.lines and its buffers; return how many lines there are."""
-    base = buffer_base = 0
+def _place_levels(words: Records, config: CoreConfig) -> tuple[int, int]:
+    """Give each level its stretch of ways and its buffers; return how many ways and how many sets there are."""
+    base = tree_base = buffer_base = 0
     for row, name in enumerate(LEVEL_NAMES):
         level: CacheLevel = getattr(config, name)
         sets = max(1, level.sets)
@@ -322,6 +346,7 @@ def _place_levels(words: Records, config: CoreConfig) -> int:
             "set_mask": sets - 1 if sets & (sets - 1) == 0 else -1,
             "ways": level.ways,
             "base": base,
+            "trees": tree_base,
             "hit_cycles": level.hit_cycles,
             "interval": level.interval_cycles,
             "replacement": int(level.replacement),
@@ -333,8 +358,9 @@ def _place_levels(words: Records, config: CoreConfig) -> int:
         for field, value in fields.items():
             words[f"level_{field}"][0, row] = value
         base += sets * level.ways
+        tree_base += sets
         buffer_base += level.miss_buffers
-    return base
+    return base, tree_base
 
 
 def _place_tlbs(words: Records, config: CoreConfig) -> None:
@@ -360,20 +386,21 @@ def fresh(config: CoreConfig, *, ablate: frozenset[str] = frozenset(), seed: int
     """Return a cold machine."""
     words = np.zeros(1, MACHINE)
     _place_numbers(words, config, ablate)
-    count = _place_levels(words, config)
+    count, sets = _place_levels(words, config)
     _place_tlbs(words, config)
     words["tlb_rows"] = sum(getattr(config, name).entries for name in TLB_NAMES)
     words["random"] = (seed * 2654435761) % 0x7FFFFFFE + 1
     words["fetch_key"] = words["track_line"] = words["calendar"] = words["memo"] = words["observed_read"] = words[
         "observed_write"
     ] = -1
-    return State(words=words, tags=np.zeros(count, np.int64), lines=np.zeros(count, LINE))
+    tags, ages, trees = (np.zeros(size, np.int64) for size in (count, count, sets))
+    return State(words=words, tags=tags, ages=ages, lines=np.zeros(count, LINE), trees=trees)
 
 
-def level_ways(state: State, level: int) -> tuple[Ints, Records]:
-    """Return views of one level's tags and lines, set after set; empty if the core has no such level."""
+def level_ways(state: State, level: int) -> Ways:
+    """Return views of one level's ways; empty if the core has no such level."""
     base = count = 0
     if state.words["level_present"][0, level]:
         base = int(state.words["level_base"][0, level])
         count = int(state.words["level_sets"][0, level] * state.words["level_ways"][0, level])
-    return state.tags[base : base + count], state.lines[base : base + count]
+    return Ways(*(array[base : base + count] for array in (state.tags, state.ages, state.lines)))

@@ -176,8 +176,8 @@ class Steady:
         words["counters"] += pages * proof.counters
         self._members["insn_cycles"] += pages * proof.insn_cycles
         self._members["insn_count"] += pages * proof.insn_count
-        lines = level_ways(self._state, layout.L1I)[1]
-        lines["age"][proof.fetched] = words["tick"] - proof.fetched_before
+        ages = level_ways(self._state, layout.L1I).ages
+        ages[proof.fetched] = words["tick"] - proof.fetched_before
         words["observed_read"] = words["observed_write"] = layout.MISS
         if len(stores):
             last = stores[-8:]
@@ -206,7 +206,6 @@ class Steady:
 
     def _snapshot(self) -> _Snapshot:
         words = self._state.words[0]
-        lines = level_ways(self._state, layout.L1I)[1]
         return _Snapshot(
             canonical=self._canonical(),
             now=int(words["retire"]),
@@ -214,7 +213,7 @@ class Steady:
             counters=words["counters"].copy(),
             insn_cycles=self._members["insn_cycles"].copy(),
             insn_count=self._members["insn_count"].copy(),
-            fetch_ages=lines["age"].copy(),
+            fetch_ages=level_ways(self._state, layout.L1I).ages.copy(),
         )
 
     def _canonical(self) -> dict[str, Ints]:
@@ -234,8 +233,8 @@ class Steady:
         calendar = words["calendar"][:_PORTS]
         row, at = np.nonzero(calendar >= horizon)
         taken = row.astype(np.int64) * (1 << 40) + calendar[row, at] - now
-        tags, lines = level_ways(self._state, layout.L1I)
-        age = lines["age"] if words["level_replacement"][layout.L1I] not in (0, 1) else np.zeros(0, np.int64)
+        fetch = level_ways(self._state, layout.L1I)
+        age = fetch.ages if words["level_replacement"][layout.L1I] not in (0, 1) else np.zeros(0, np.int64)
         rows = int(words["tlb_rows"])
         same = {name: np.array(words[name]) for name in self._equal if name != "tlb"}
         return same | {
@@ -254,8 +253,9 @@ class Steady:
             "retired": relative(np.roll(words["retired"], -int(words["count"]))),
             # Filled in turn and searched as a whole: where the turn begins is all the same.
             "fetch groups": np.roll(words["fetch_groups"][:groups], -(int(words["group"]) % max(1, groups))),
+            "trees": self._state.trees.copy(),
             "predictor": self._members["predictor"].copy(),
-            "l1i": np.concatenate([tags, lines["info"], np.maximum(lines["ready"], horizon) - now, age]),
+            "l1i": np.concatenate([fetch.tags, np.maximum(fetch.lines["ready"], horizon) - now, age]),
         }
 
     def _prove(self, before: _Snapshot, now: _Snapshot) -> _Proof | None:

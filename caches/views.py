@@ -47,16 +47,16 @@ class Layout:
         self.fields: dict[str, tuple[int, types.Type]] = {}
         for field in dtype.names or ():
             kind, offset = dtype.fields[field][:2]  # type: ignore[index]
-            self.fields[field] = (offset // _WORD_BYTES, members.get(field) or _type_of_shape(kind.shape))
+            self.fields[field] = (offset // _WORD_BYTES, members.get(field) or _type_of(field, kind.shape))
         # The digest makes Numba's disk cache forget what was compiled for another layout of the same name.
         digest = zlib.crc32(repr([(field, word, kind.name) for field, (word, kind) in self.fields.items()]).encode())
         self.name = f"{name}{digest:08x}"
 
 
-def _type_of_shape(shape: tuple[int, ...]) -> types.Type:
+def _type_of(field: str, shape: tuple[int, ...]) -> types.Type:
     if shape == ():
         return types.int64
-    return TableType(1 if len(shape) == 1 else shape[1])
+    return TableType(field, 1 if len(shape) == 1 else shape[1])
 
 
 class RecordType(types.Type):  # type: ignore[misc]
@@ -76,11 +76,11 @@ class RowsType(types.Type):  # type: ignore[misc]
 
 
 class TableType(types.Type):  # type: ignore[misc]
-    """A pointer to 64-bit integers, `columns` of them a row."""
+    """A pointer to 64-bit integers, `columns` of them a row. No two tables of one name overlap any of another."""
 
-    def __init__(self, columns: int) -> None:
+    def __init__(self, name: str, columns: int) -> None:
         self.columns = columns
-        super().__init__(name=f"Table{columns}")
+        super().__init__(name=f"Table{name}{columns}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +144,19 @@ def _unbox(_kind: types.Type, value: Any, c: Any) -> NativeValue:
     return NativeValue(pointer, is_error=cgutils.is_not_null(c.builder, c.pyapi.err_occurred()))
 
 
+def _apart(builder: Any, access: Any, where: str) -> Any:
+    """Say that a load or store reaches only what goes by that name: fields and tables never overlap.
+
+    Without it (LLVM's type-based alias analysis) every store into a table might have changed every field, and all that
+    a step knows would be read again after each.
+    """
+    module = builder.module
+    root = module.add_metadata([ir.MetaDataString(module, "relocscope")])
+    kind = module.add_metadata([ir.MetaDataString(module, where), root, ir.Constant(ir.IntType(64), 0)])
+    access.set_metadata("tbaa", module.add_metadata([kind, kind, ir.Constant(ir.IntType(64), 0)]))
+    return access
+
+
 @infer
 class _GetField(AbstractTemplate):  # type: ignore[misc]
     key = "static_getitem"
@@ -160,9 +173,10 @@ def _lower_get_field(_context: Any, builder: Any, sig: Any, args: Any) -> Any:
     layout, name = sig.args[0].layout, args[1]
     word, kind = layout.fields[name]
     pointer = builder.gep(args[0], [ir.Constant(ir.IntType(64), word)], inbounds=True)
-    if name in layout.members:
-        return builder.inttoptr(builder.load(pointer), ir.IntType(64).as_pointer())
-    return builder.load(pointer) if kind is types.int64 else pointer
+    if kind is not types.int64 and name not in layout.members:
+        return pointer
+    value = _apart(builder, builder.load(pointer), f"{layout.name}.{name}")
+    return builder.inttoptr(value, ir.IntType(64).as_pointer()) if name in layout.members else value
 
 
 @infer
@@ -178,8 +192,9 @@ class _SetField(AbstractTemplate):  # type: ignore[misc]
 
 @lower_builtin("static_setitem", RecordType, types.StringLiteral, types.int64)
 def _lower_set_field(_context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    word, _kind = sig.args[0].layout.fields[args[1]]
-    builder.store(args[2], builder.gep(args[0], [ir.Constant(ir.IntType(64), word)], inbounds=True))
+    layout, name = sig.args[0].layout, args[1]
+    pointer = builder.gep(args[0], [ir.Constant(ir.IntType(64), layout.fields[name][0])], inbounds=True)
+    _apart(builder, builder.store(args[2], pointer), f"{layout.name}.{name}")
 
 
 @infer_global(operator.getitem)
@@ -212,7 +227,8 @@ def _word(builder: Any, kind: TableType, pointer: Any, at: Any) -> Any:
 @lower_builtin(operator.getitem, TableType, types.int64)
 @lower_builtin(operator.getitem, TableType, types.UniTuple)
 def _lower_get_word(_context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    return builder.load(_word(builder, sig.args[0], args[0], args[1]))
+    kind = sig.args[0]
+    return _apart(builder, builder.load(_word(builder, kind, args[0], args[1])), kind.name)
 
 
 @infer_global(operator.setitem)
@@ -229,7 +245,8 @@ class _SetItem(AbstractTemplate):  # type: ignore[misc]
 @lower_builtin(operator.setitem, TableType, types.int64, types.int64)
 @lower_builtin(operator.setitem, TableType, types.UniTuple, types.int64)
 def _lower_set_word(_context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    builder.store(args[2], _word(builder, sig.args[0], args[0], args[1]))
+    kind = sig.args[0]
+    _apart(builder, builder.store(args[2], _word(builder, kind, args[0], args[1])), kind.name)
 
 
 def inlined(function: Callable[..., Any]) -> Any:

@@ -19,7 +19,7 @@ from caches.kernels.layout import (
     TLB_WALK,
 )
 from caches.kernels.prefetch import prefetch_l2
-from caches.kernels.sets import count_eviction, lookup, place, touch, victim
+from caches.kernels.sets import count_eviction, held_line, lookup, place, touch, victim
 from caches.kernels.translation import translate
 from caches.kernels.truth import observe_read, report_stale
 from caches.views import inlined
@@ -97,7 +97,7 @@ def fetch_line(s, line, cycle):
     index = lookup(s, L1I, line)
     if index != MISS:
         s["counters"][L1I, HITS] += 1
-        if s["lines"][index]["info"] & STALE:
+        if s["tags"][index] & STALE:
             report_stale(s, line)
         touch(s, L1I, index)
         return max(cycle, s["lines"][index]["ready"])
@@ -106,7 +106,7 @@ def fetch_line(s, line, cycle):
     index = victim(s, L1I, line)
     if s["tags"][index] != 0:
         count_eviction(s, L1I, 0)
-        s["code_lines"][(s["tags"][index] - 1) & 4095] -= 1
+        s["code_lines"][held_line(s, index) & 4095] -= 1
     place(s, L1I, index, line, ready, origin(s))
     s["code_lines"][line & 4095] += 1
     if s["on_prefetch"] == 1:

@@ -10,6 +10,7 @@ from caches.kernels.layout import (
     CALENDAR_L3,
     COUNTED,
     DIRTY,
+    FLAG_BITS,
     FLAGS,
     HITS,
     KEPT,
@@ -25,7 +26,7 @@ from caches.kernels.layout import (
     PREFETCHED,
     STALE,
 )
-from caches.kernels.sets import count_eviction, lookup, place, remove, touch, victim
+from caches.kernels.sets import count_eviction, held_line, lookup, place, remove, touch, victim
 from caches.kernels.truth import report_lost
 from caches.state import MACHINE_TYPE
 from caches.views import inlined, outlined
@@ -34,8 +35,8 @@ from caches.views import inlined, outlined
 @inlined
 def leave_l3(s, index, cycle):
     """Evict what L3 holds there."""
-    line = s["tags"][index] - 1
-    flags = s["lines"][index]["info"] & FLAGS
+    line = held_line(s, index)
+    flags = s["tags"][index] & FLAGS
     if s["level_inclusion"][L3] == 1:
         flags |= remove(s, L1D, line) | remove(s, L2, line)
     count_eviction(s, L3, flags)
@@ -65,7 +66,7 @@ def write_l3(s, line, flags, cycle):
         return cycle
     index = lookup(s, L3, line)
     if index != MISS:
-        s["lines"][index]["info"] |= flags & (DIRTY | OLD | STALE)
+        s["tags"][index] |= flags & (DIRTY | OLD | STALE)
         touch(s, L3, index)
     elif flags & DIRTY or s["level_inclusion"][L3] == 2:
         fill_l3(s, line, cycle, flags & (DIRTY | OLD | STALE), cycle)
@@ -75,8 +76,8 @@ def write_l3(s, line, flags, cycle):
 @inlined
 def leave_l2(s, index, cycle):
     """Evict what L2 holds there, and the copy above if L2 is inclusive."""
-    line = s["tags"][index] - 1
-    flags = s["lines"][index]["info"] & FLAGS
+    line = held_line(s, index)
+    flags = s["tags"][index] & FLAGS
     if s["level_inclusion"][L2] == 1:
         flags |= remove(s, L1D, line)
     count_eviction(s, L2, flags)
@@ -98,7 +99,7 @@ def write_l2(s, line, flags, cycle):
     """Take a dirty line from L1D."""
     index = lookup(s, L2, line)
     if index != MISS:
-        s["lines"][index]["info"] |= flags & (DIRTY | OLD | STALE)
+        s["tags"][index] |= flags & (DIRTY | OLD | STALE)
         touch(s, L2, index)
     else:
         fill_l2(s, line, cycle, flags & (DIRTY | OLD | STALE), cycle)
@@ -109,8 +110,8 @@ def fill_l1d(s, line, ready, info, cycle):
     """Place a line in L1D."""
     index = victim(s, L1D, line)
     if s["tags"][index] != 0:
-        flags = s["lines"][index]["info"] & FLAGS
-        old = s["tags"][index] - 1
+        flags = s["tags"][index] & FLAGS
+        old = held_line(s, index)
         count_eviction(s, L1D, flags)
         if flags & DIRTY or s["level_inclusion"][L2] == 2:
             write_l2(s, old, flags, cycle)
@@ -119,24 +120,24 @@ def fill_l1d(s, line, ready, info, cycle):
 
 @inlined
 def origin(s):
-    """Leaf and queueing of the line that was just read, packed for State.info, with what its copy knew of staleness."""
-    return (s["queue"] << 16) | (s["leaf"] << 8) | s["inherited"]
+    """Leaf and queueing of the line that was just read, packed for `place`, with what its copy knew of staleness."""
+    return (s["queue"] << (FLAG_BITS + 8)) | (s["leaf"] << FLAG_BITS) | s["inherited"]
 
 
 @inlined
 def take_origin(s, index):
     """Put the origin of a line on its way into the clock; the inverse of `origin`."""
-    info = s["lines"][index]["info"]
-    s["leaf"] = (info >> 8) & 255
-    s["queue"] = info >> 16
-    s["inherited"] = info & STALE
+    where = s["lines"][index]["origin"]
+    s["leaf"] = where & 255
+    s["queue"] = where >> 8
+    s["inherited"] = s["tags"][index] & STALE
 
 
 @inlined
 def use_prefetched(s, level, index):
     """Count the first use of a prefetched line."""
-    if s["lines"][index]["info"] & PREFETCHED:
-        s["lines"][index]["info"] &= ~PREFETCHED
+    if s["tags"][index] & PREFETCHED:
+        s["tags"][index] &= ~PREFETCHED
         s["counters"][level, PREFETCH_HITS] += 1
 
 
@@ -162,12 +163,12 @@ def read_l3(s, line, cycle, demand):
         else:
             s["leaf"] = LEAF_L3
             s["queue"] = 0
-        s["inherited"] = s["lines"][index]["info"] & STALE
-        keeps = s["level_behind_poc"][L3] == 1 and s["lines"][index]["info"] & DIRTY != 0
+        s["inherited"] = s["tags"][index] & STALE
+        keeps = s["level_behind_poc"][L3] == 1 and s["tags"][index] & DIRTY != 0
         if s["level_inclusion"][L3] == 2 and not keeps:
             # Exclusive: the line moves up, and takes its dirtiness with it. Behind the PoC it must not: who cleaned it
             # to there relies on its staying clean above, and the system cache keeps it.
-            s["inherited"] |= s["lines"][index]["info"] & (DIRTY | OLD)
+            s["inherited"] |= s["tags"][index] & (DIRTY | OLD)
             s["tags"][index] = 0
         return ready
     s["counters"][L3, MISSES] += demand
@@ -205,9 +206,9 @@ def read_l2(s, line, cycle, demand):
         else:
             s["leaf"] = LEAF_L2
             s["queue"] = 0
-        s["inherited"] = s["lines"][index]["info"] & STALE
+        s["inherited"] = s["tags"][index] & STALE
         if passes:
-            s["inherited"] |= s["lines"][index]["info"] & (DIRTY | OLD)
+            s["inherited"] |= s["tags"][index] & (DIRTY | OLD)
             s["tags"][index] = 0
         return ready
     s["counters"][L2, MISSES] += demand & COUNTED

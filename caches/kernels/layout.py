@@ -20,7 +20,10 @@ SLOTS_MASK = 4095
 CALENDAR_ALU, CALENDAR_MULTI, CALENDAR_LOAD, CALENDAR_STORE, CALENDAR_VECTOR, CALENDAR_BRANCH = 0, 6, 8, 12, 16, 20
 CALENDAR_L2, CALENDAR_L3, CALENDAR_DRAM, CALENDAR_WRITES = 22, 23, 24, 32
 
-# What is remembered of a line: bits of State.info. The leaf it came from is in bits 8..15, its queueing from 16 on.
+# The word of a way, in State.tags: line + 1 from bit FLAG_BITS on, what is remembered of it below; 0 where it is invalid.
+# Both in one word, and nothing else: what a large cache is asked about a set lies in two lines of the host's.
+# On its way to `sets.place` the flags travel with the leaf that the line came from (8 bits) and its queueing above them.
+FLAG_BITS = 4
 DIRTY = 1
 PREFETCHED = 2
 OLD = 4  # dirty since before the run

@@ -89,9 +89,9 @@ def load_cached(s, va, line, cycle):
     index = lookup(s, L1D, line)
     if index != MISS:
         s["counters"][L1D, HITS] += 1
-        if s["lines"][index]["info"] & STALE:
+        if s["tags"][index] & STALE:
             report_stale(s, line)
-        if s["lines"][index]["info"] & PREFETCHED:
+        if s["tags"][index] & PREFETCHED:
             use_prefetched(s, L1D, index)
             train(s, 0, va >> 6, line, cycle)
         touch(s, L1D, index)

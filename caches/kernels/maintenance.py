@@ -61,8 +61,8 @@ def clean_line(s, line, cycle, to_pou, invalidate, keep):
         index = lookup(s, level, line)
         if index == MISS:
             continue
-        dirty |= s["lines"][index]["info"] & FLAGS
-        s["lines"][index]["info"] &= ~(DIRTY | OLD)
+        dirty |= s["tags"][index] & FLAGS
+        s["tags"][index] &= ~(DIRTY | OLD)
         if invalidate:
             s["tags"][index] = 0
     if dirty & DIRTY == 0:

@@ -14,7 +14,7 @@ from caches.kernels.layout import (
     STALE,
     WRITE_BACKS,
 )
-from caches.kernels.sets import remove
+from caches.kernels.sets import held_line, remove
 from caches.kernels.truth import report_lost
 from caches.views import inlined
 
@@ -39,9 +39,9 @@ def maintain_way(s, kind, level, index, cycle):
     """Clean, invalidate or both what a level holds there; returns when a write-back it made is taken, else `cycle`."""
     if s["tags"][index] == 0:
         return cycle
-    line = s["tags"][index] - 1
-    flags = s["lines"][index]["info"] & FLAGS
-    s["lines"][index]["info"] &= ~(DIRTY | OLD)
+    line = held_line(s, index)
+    flags = s["tags"][index] & FLAGS
+    s["tags"][index] &= ~(DIRTY | OLD)
     if kind != DC_CSW:
         s["tags"][index] = 0
         if level > L1D and s["level_inclusion"][level] == 1:

@@ -1,6 +1,6 @@
 """Sets and ways of one level: looking up, replacing, placing, dropping. No time passes here."""
 
-from caches.kernels.layout import DIRTY, EVICTIONS, FLAGS, MISS, PREFETCH_UNUSED, PREFETCHED, WRITE_BACKS
+from caches.kernels.layout import DIRTY, EVICTIONS, FLAG_BITS, FLAGS, MISS, PREFETCH_UNUSED, PREFETCHED, WRITE_BACKS
 from caches.views import inlined
 
 
@@ -19,9 +19,15 @@ def lookup(s, level, line):
     ways = s["level_ways"][level]
     first = s["level_base"][level] + set_of(s, level, line) * ways
     for index in range(first, first + ways):
-        if s["tags"][index] == line + 1:
+        if s["tags"][index] >> FLAG_BITS == line + 1:
             return index
     return MISS
+
+
+@inlined
+def held_line(s, index):
+    """Return the line that a way holds."""
+    return (s["tags"][index] >> FLAG_BITS) - 1
 
 
 @inlined
@@ -30,21 +36,21 @@ def touch(s, level, index):
     policy = s["level_replacement"][level]
     if policy == 0:
         s["tick"] += 1
-        s["lines"][index]["age"] = s["tick"]
+        s["ages"][index] = s["tick"]
     elif policy == 3:
         point_away(s, level, index)
     elif policy == 4:
-        s["lines"][index]["age"] = 0
+        s["ages"][index] = 0
 
 
 @inlined
 def point_away(s, level, index):
-    """Turn the tree bits on the way's path towards the other ways. They live in the age of the set's first way."""
+    """Turn the tree bits on the way's path towards the other ways."""
     ways = s["level_ways"][level]
     at = index - s["level_base"][level]
-    way = at % ways
-    first = index - way
-    bits = s["lines"][first]["age"]
+    way = at & (ways - 1)
+    tree = s["level_trees"][level] + (at - way) // ways
+    bits = s["trees"][tree]
     node = 1
     half = ways >> 1
     while half > 0:
@@ -55,13 +61,13 @@ def point_away(s, level, index):
             bits |= 1 << node
         node = 2 * node + right
         half >>= 1
-    s["lines"][first]["age"] = bits
+    s["trees"][tree] = bits
 
 
 @inlined
-def pointed_way(s, first, ways):
+def pointed_way(s, tree, ways):
     """Return the way that the tree bits of a set lead to."""
-    bits = s["lines"][first]["age"]
+    bits = s["trees"][tree]
     node = 1
     way = 0
     half = ways >> 1
@@ -97,13 +103,13 @@ def victim(s, level, line):
     if policy <= 1:
         oldest = first
         for at in range(first + 1, first + ways):
-            if s["lines"][at]["age"] < s["lines"][oldest]["age"]:
+            if s["ages"][at] < s["ages"][oldest]:
                 oldest = at
         return oldest
     if policy == 2:
         return first + draw(s) % ways
     if policy == 3:
-        return first + pointed_way(s, first, ways)
+        return first + pointed_way(s, s["level_trees"][level] + index, ways)
     return most_distant(s, first, ways)
 
 
@@ -112,27 +118,27 @@ def most_distant(s, first, ways):
     """SRRIP: the first way predicted to be used in the distant future, ageing the set until there is one."""
     while True:
         for at in range(first, first + ways):
-            if s["lines"][at]["age"] >= 3:
+            if s["ages"][at] >= 3:
                 return at
         for at in range(first, first + ways):
-            s["lines"][at]["age"] += 1
+            s["ages"][at] += 1
 
 
 @inlined
 def place(s, level, index, line, ready, info):
     """Write a line into a way that is free to take it."""
     s["changes"] += 1
-    s["tags"][index] = line + 1
+    s["tags"][index] = ((line + 1) << FLAG_BITS) | (info & FLAGS)
     s["lines"][index]["ready"] = ready
-    s["lines"][index]["info"] = info
+    s["lines"][index]["origin"] = info >> FLAG_BITS
     policy = s["level_replacement"][level]
     if policy <= 1:
         s["tick"] += 1
-        s["lines"][index]["age"] = s["tick"]
+        s["ages"][index] = s["tick"]
     elif policy == 3:
         point_away(s, level, index)
     elif policy == 4:
-        s["lines"][index]["age"] = 2
+        s["ages"][index] = 2
 
 
 @inlined
@@ -141,7 +147,7 @@ def remove(s, level, line):
     index = lookup(s, level, line)
     if index == MISS:
         return 0
-    flags = s["lines"][index]["info"] & FLAGS
+    flags = s["tags"][index] & FLAGS
     s["tags"][index] = 0
     return flags
 

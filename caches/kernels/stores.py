@@ -73,7 +73,7 @@ def store_cached(s, va, line, size, hint, cycle):
     if index != MISS:
         s["counters"][L1D, HITS] += 1
         use_prefetched(s, L1D, index)
-        s["lines"][index]["info"] = (s["lines"][index]["info"] & ~OLD) | DIRTY
+        s["tags"][index] = (s["tags"][index] & ~OLD) | DIRTY
         touch(s, L1D, index)
         return max(cycle, s["lines"][index]["ready"])
     s["counters"][L1D, MISSES] += 1

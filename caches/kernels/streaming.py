@@ -19,7 +19,7 @@ def push_line(s, line, cycle):
     if index != MISS or s["stream_l2"] == 0 or full < s["stream_l2"]:
         start = max(cycle, reserve(s, CALENDAR_L2, cycle // s["level_interval"][L2]) * s["level_interval"][L2])
         if index != MISS:
-            s["lines"][index]["info"] = (s["lines"][index]["info"] & ~(OLD | PREFETCHED)) | DIRTY
+            s["tags"][index] = (s["tags"][index] & ~(OLD | PREFETCHED)) | DIRTY
             touch(s, L2, index)
         else:
             fill_l2(s, line, start, DIRTY, start)
@@ -57,7 +57,7 @@ def close_merge(s, at, cycle):
     index = lookup(s, L1D, line)
     if index != MISS:
         # A prefetch has brought it meanwhile; a second copy would be one too many.
-        s["lines"][index]["info"] = (s["lines"][index]["info"] & ~OLD) | DIRTY
+        s["tags"][index] = (s["tags"][index] & ~OLD) | DIRTY
         return max(cycle, s["lines"][index]["ready"])
     if full:
         return push_line(s, line, cycle)

@@ -33,7 +33,7 @@ def observe_read(s, line):
     for level in range(3):
         if s["level_present"][level] == 1 and s["level_behind_poc"][level] == 0:
             index = lookup(s, level, line)
-            if index != MISS and s["lines"][index]["info"] & DIRTY:
+            if index != MISS and s["tags"][index] & DIRTY:
                 report_stale(s, line)
 
 
@@ -48,7 +48,7 @@ def observe_write(s, line):
         if s["level_present"][level] == 1 and s["level_behind_poc"][level] == 0:
             index = lookup(s, level, line)
             if index != MISS:
-                s["lines"][index]["info"] |= STALE
+                s["tags"][index] |= STALE
     code_written(s, line)
 
 
@@ -59,4 +59,4 @@ def code_written(s, line):
         return
     index = lookup(s, L1I, line)
     if index != MISS:
-        s["lines"][index]["info"] |= STALE
+        s["tags"][index] |= STALE

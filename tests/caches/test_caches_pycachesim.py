@@ -127,8 +127,8 @@ def counted(replay, levels):
 
 
 def resident(replay, level):
-    tags, _ = level_ways(replay._state, level)
-    return set((tags[tags != 0] - 1).tolist())
+    ways = level_ways(replay._state, level)
+    return set(ways.held[ways.tags != 0].tolist())
 
 
 def assert_same(stream, geometry, policies, peer):

@@ -103,8 +103,8 @@ def test_checkpoints_are_where_a_replay_that_stops_there_is(guest, ends):
 
 
 def held(replay, level):
-    tags, _ = level_ways(replay._state, level)
-    return set((tags[tags != 0] - 1).tolist())
+    ways = level_ways(replay._state, level)
+    return set(ways.held[ways.tags != 0].tolist())
 
 
 @settings(SETTINGS, max_examples=80)
@@ -115,12 +115,12 @@ def test_levels_keep_what_their_inclusion_promises(guest):
     core = config_of(guest)
     replay.advance()
     for level, name in enumerate(("l1d", "l2", "l3")):
-        tags, _ = level_ways(replay._state, level)
-        lines = tags[tags != 0] - 1
+        ways = level_ways(replay._state, level)
+        lines = ways.held[ways.tags != 0]
         assert len(np.unique(lines)) == len(lines)
-        if len(tags):
+        if len(ways.tags):
             part = getattr(core, name)
-            assert (lines % part.sets == np.flatnonzero(tags) // part.ways).all()
+            assert (lines % part.sets == np.flatnonzero(ways.tags) // part.ways).all()
     if core.l2.inclusion == caches.Inclusion.INCLUSIVE and guest["initial"] == "cold":
         assert held(replay, 0) <= held(replay, 1)
     if core.l3.size and core.l3.inclusion == caches.Inclusion.INCLUSIVE and guest["initial"] == "cold":
