@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from caches import views
 from caches.config import CacheLevel, CoreConfig, Inclusion, Tlb
-from caches.kernels.layout import FLAG_BITS, FLAGS
+from caches.kernels.layout import CODE_MASK, FLAG_BITS, FLAGS, NO_DESTINATION
 from caches.mechanisms import mechanisms
 from traces.schema import LEAVES
 
@@ -76,7 +76,7 @@ _SPEC_SCALARS = (
     "burst_sixteenths write_sixteenths channels interleave_lines_log2 bank_count row_lines_log2 bank_busy "
     "turnaround_slots write_batch refresh_interval refresh_cycles dc_interval dc_clean dc_dirty dc_outstanding "
     "dc_base ivac_cleans zva_bytes set_way_cycles ic_cycles tlbi_cycles dsb_cycles dmb_cycles isb_cycles "
-    "translation_mask tlb_rows mark_count checkpoint_count " + " ".join(_ON)
+    "ring_mask translation_mask tlb_rows mark_count checkpoint_count " + " ".join(_ON)
 )
 _LEVEL_FIELDS = (
     "present sets set_mask ways base trees hit_cycles interval replacement inclusion buffers buffer_base behind_poc"
@@ -95,9 +95,9 @@ LIST_ROWS = 65536
 TLB_ROWS = 10240
 
 _CLOCK_SCALARS = (
-    "tick random slot segments leaf queue inherited pa type failure failure_va epoch flat flat_type flat_fetch_type "
-    "walk_type walk2_type stage1 stage2 regime asid asid_mask el1_named vm_regime el2_regime known row_was mark "
-    "checkpoint count dispatch in_cycle issued retire retired_in_cycle block block_leaf redirect redirect_leaf "
+    "tick random slot segments covered leaf queue inherited pa type failure failure_va epoch flat flat_type "
+    "flat_fetch_type walk_type walk2_type stage1 stage2 regime asid asid_mask el1_named vm_regime el2_regime known row_was "
+    "mark checkpoint count dispatch in_cycle issued retire retired_in_cycle block block_leaf redirect redirect_leaf "
     "fetch_key fetch_next fetched fetch_uncached group branch_resolved memory_after drained stores stores_done entry "
     "merge_block track_line track_mask track_missed stream_lines merging gather_line device_stored device_store_begun "
     "maintenance_next maintenance_done writes old_discarded stale_count lost_count changes observed_read "
@@ -121,8 +121,8 @@ _CLOCK = [
     ("recent_stores", "<i8", (8,)),
     ("nc_lines", "<i8", (64, 2)),
     ("fetch_groups", "<i8", (8,)),
-    ("code_lines", "<i8", (4096,)),
-    ("registers", "<i8", (96,)),
+    ("code_lines", "<i8", (CODE_MASK + 1,)),
+    ("registers", "<i8", (NO_DESTINATION + 1,)),
     ("dispatched", "<i8", (1024,)),
     ("retired", "<i8", (1024,)),
     ("segment", "<i8", (32, 2)),
@@ -133,11 +133,11 @@ _CLOCK = [
 """A machine in mid-run, but for its lines. Fixed sizes: one dtype, so one compilation, whatever the configuration."""
 
 LINE = _record("ready origin")
-"""What is known of the line in a way while it comes: the cycle at which it is there; where from, as `layout` packs it."""
+"""Of the line in a way: the cycle at which it is there, and where it comes from until then (`hierarchy.origin`)."""
 
 OP = _record(
     "cls access maintenance barrier barrier_option size slot offset va literal non_temporal is_branch "
-    "backward is_return uses_entry latency port port_count port_slots base dst0 dst1 dst2 src0 src1 src2 "
+    "backward is_return uses_entry plain latency port port_count port_slots base dst0 dst1 dst2 src0 src1 src2 "
     "src3 nc_pieces"
 )
 """One instruction of a trace as one core sees it: its latency and ports among the trace's own fields."""
@@ -189,8 +189,7 @@ OP_TYPE = views.RecordType(views.Layout("Op", OP))
 
 
 class State(NamedTuple):
-    """A machine: MACHINE[1]; the ways of every level, as `layout` packs line and flags, their ages where the
-    replacement has any, and LINE; and the trees of pseudo-LRU, one a set."""
+    """A machine: MACHINE[1]; of every way of every level its word (`layout`), its age and LINE; of every set a tree."""
 
     words: Records
     tags: Ints
@@ -217,6 +216,11 @@ class Ways(NamedTuple):
         return self.tags & FLAGS
 
 
+def _ring(entries: int) -> int:
+    """Return how many rows of a ring keep that many of the last instructions. No more are used: they stay near."""
+    return 1 << (entries - 1).bit_length()
+
+
 def _log2(value: int) -> int:
     return value.bit_length() - 1
 
@@ -233,6 +237,7 @@ def _place_numbers(words: Records, config: CoreConfig, ablate: frozenset[str]) -
     burst_ns = 64 * dram.channels / dram.bandwidth_gbps
     values: dict[str, int] = {
         "rob": pipeline.rob_entries,
+        "ring_mask": _ring(max(pipeline.rob_entries, config.fetch.queue_instructions)) - 1,
         "dispatch_width": pipeline.dispatch_width,
         "retire_width": pipeline.retire_width,
         "in_order": int(pipeline.in_order),

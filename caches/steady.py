@@ -38,7 +38,7 @@ _TIMES = _names("""
 _TALLIES = ("tick", "count", "stores", "group")
 # Set before they are read by whatever reads them, or carried out by `PassedLines` for each page.
 _FREE = _names("""
-    slot segments segment leaf queue inherited known row_was pa type failure_va entry merge_block recent_stores
+    slot segments covered segment leaf queue inherited known row_was pa type failure_va entry merge_block recent_stores
     observed_read observed_changes observed_write observed_write_changes old_discarded stale_count stale lost_count
     lost counters
 """)
@@ -200,7 +200,7 @@ class Steady:
         words["entries"][:entries] = np.roll(words["entries"][:entries], pages * uses, axis=0)
         words["entry"] = (words["entry"] + pages * uses) % entries
         for name in ("dispatched", "retired"):
-            ring = words[name]
+            ring = words[name][: int(words["ring_mask"]) + 1]
             ring[ring >= horizon] += shift
             ring[:] = np.roll(ring, pages * count)
 
@@ -228,8 +228,9 @@ class Steady:
             return np.asarray(np.maximum(times, horizon) - now)
 
         entries, groups = int(words["store_entries"]), int(words["buffer_groups"])
-        ring = np.roll(words["entries"][:entries], -int(words["entry"]), axis=0)
-        alive = ring[:, 0] > horizon
+        stores = np.roll(words["entries"][:entries], -int(words["entry"]), axis=0)
+        alive = stores[:, 0] > horizon
+        ring = int(words["ring_mask"]) + 1
         calendar = words["calendar"][:_PORTS]
         row, at = np.nonzero(calendar >= horizon)
         taken = row.astype(np.int64) * (1 << 40) + calendar[row, at] - now
@@ -247,10 +248,10 @@ class Steady:
             "hint": relative(words["hint"][:_PORTS]),
             "buffers": relative(words["buffers"]),
             "registers": relative(words["registers"]),
-            "entries": relative(ring[:, 0]),
-            "entry leaves": np.where(alive, ring[:, 1], -1),
-            "dispatched": relative(np.roll(words["dispatched"], -int(words["count"]))),
-            "retired": relative(np.roll(words["retired"], -int(words["count"]))),
+            "entries": relative(stores[:, 0]),
+            "entry leaves": np.where(alive, stores[:, 1], -1),
+            "dispatched": relative(np.roll(words["dispatched"][:ring], -int(words["count"]))),
+            "retired": relative(np.roll(words["retired"][:ring], -int(words["count"]))),
             # Filled in turn and searched as a whole: where the turn begins is all the same.
             "fetch groups": np.roll(words["fetch_groups"][:groups], -(int(words["group"]) % max(1, groups))),
             "trees": self._state.trees.copy(),
@@ -282,7 +283,7 @@ class Steady:
 def _horizon(words: Any) -> int:
     """Return the earliest cycle that an instruction still to come can ask for."""
     count = int(words["count"])
-    dispatched = words["dispatched"][(count - int(words["fetch_queue"])) & 1023]
+    dispatched = words["dispatched"][(count - int(words["fetch_queue"])) & int(words["ring_mask"])]
     return int(min(words["dispatch"], max(words["fetch_next"], dispatched)))
 
 

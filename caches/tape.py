@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caches.config import CoreConfig
+from caches.kernels.layout import NO_DESTINATION, NO_SOURCE
 from caches.state import EPOCH_STATE, MARK_STATE, OP, TRANSLATION_STATE, WALK_READ_STATE, Ints, Records
 from traces.errors import InputError
 from traces.schema import NO_REGISTER, Access, InsnClass, InsnFlag, MemoryType
@@ -43,11 +44,17 @@ def ops_of(trace: Trace, config: CoreConfig) -> Records:
     ops["backward"] = _is_backward(insns["word"])
     stores = np.isin(insns["access"], [Access.STORE, Access.LOAD_STORE, Access.ZERO])
     ops["uses_entry"] = stores | (insns["cls"] == InsnClass.MAINTENANCE)
-    for at in range(3):
-        ops[f"dst{at}"] = insns["dst"][:, at]
-    for at in range(4):
-        ops[f"src{at}"] = insns["src"][:, at]
     ops["base"] = _base_registers(insns)
+    for at in range(3):
+        destination = insns["dst"][:, at].astype(np.int64)
+        none = (destination >= NO_SOURCE) | (destination == ops["base"])
+        ops[f"dst{at}"] = np.where(none, NO_DESTINATION, destination)
+    for at in range(4):
+        ops[f"src{at}"] = np.minimum(insns["src"][:, at], NO_SOURCE)
+    ops["plain"] = (
+        ~np.isin(insns["access"], [Access.LOAD, Access.LOAD_STORE, Access.PREFETCH])
+        & ~np.isin(insns["cls"], [InsnClass.BARRIER, InsnClass.SYSTEM_WRITE])
+    )  # fmt: skip
     ops["nc_pieces"] = _noncacheable_pieces(insns, config.nc.structure_bytes)
     _place(ops, insns, config)
     return ops
@@ -66,7 +73,7 @@ def _base_registers(insns: Records) -> Ints:
     shared = both.any(axis=2) & ((insns["flags"] & InsnFlag.WRITEBACK) != 0)[:, None]
     position = shared.argmax(axis=1)
     found = insns["dst"][np.arange(len(insns)), position].astype(np.int64)
-    return np.where(shared.any(axis=1), found, -1)
+    return np.where(shared.any(axis=1), found, NO_DESTINATION)
 
 
 def _noncacheable_pieces(insns: Records, structure_bytes: int) -> Ints:

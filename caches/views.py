@@ -251,7 +251,7 @@ def _lower_set_word(_context: Any, builder: Any, sig: Any, args: Any) -> Any:
 
 def inlined(function: Callable[..., Any]) -> Any:
     """Compile into whatever calls it; not to be called from Python."""
-    return njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+    return njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True)(function)
 
 
 def outlined(result: types.Type, *arguments: types.Type) -> Callable[[Callable[..., Any]], Any]:

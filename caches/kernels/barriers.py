@@ -15,9 +15,7 @@ from caches.views import inlined, outlined
 def data_barrier(s, cycle):
     """DSB: everything older is complete, maintenance and stores acknowledged; nothing younger executes before."""
     if s["merging"] > 0:
-        saved = s["segments"]
         flush_merge(s, MISS, cycle)
-        s["segments"] = saved
     s["gather_line"] = 0
     done = cycle
     if s["on_dsb"] == 1:

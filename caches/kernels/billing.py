@@ -6,9 +6,13 @@ from caches.views import inlined
 
 @inlined
 def segment(s, until, leaf):
-    """Say that up to that cycle the instruction at hand waited for `leaf`. `charge` bills what is exposed."""
+    """Say that up to that cycle the instruction at hand waited for `leaf`. `charge` bills what is exposed.
+
+    What ends before something else that it waited for, or before the last retirement, is hidden: most segments are.
+    """
     at = s["segments"]
-    if at < 32:
+    if until > s["covered"] and at < 32:
+        s["covered"] = until
         s["segment"][at, 0] = until
         s["segment"][at, 1] = leaf
         s["segments"] = at + 1
@@ -39,13 +43,11 @@ def charge(s, row, done):
     at = last
     for index in range(s["segments"]):
         until = min(s["segment"][index, 0], now)
-        if until > at:
-            s["insn_cycles"][row, s["segment"][index, 1]] += until - at
-            at = until
-    if now > at:
-        s["insn_cycles"][row, BASE] += now - at
+        s["insn_cycles"][row, s["segment"][index, 1]] += until - at
+        at = until
+    s["insn_cycles"][row, BASE] += now - at
     s["insn_count"][row] += 1
     s["retire"] = now
-    s["retired"][s["count"] & 1023] = now
+    s["retired"][s["count"] & s["ring_mask"]] = now
     s["count"] += 1
     return now

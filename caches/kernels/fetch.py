@@ -1,11 +1,14 @@
 """Instruction fetch: through L1I, or past it a group at a time."""
 
+from numba.types import void
+
 from caches.kernels.billing import segment
 from caches.kernels.calendars import buffer_start, hold
 from caches.kernels.codes import WT
 from caches.kernels.hierarchy import origin, read_l2
 from caches.kernels.layout import (
     ACCESSES,
+    CODE_MASK,
     COUNTED,
     FETCH,
     HITS,
@@ -22,7 +25,8 @@ from caches.kernels.prefetch import prefetch_l2
 from caches.kernels.sets import count_eviction, held_line, lookup, place, touch, victim
 from caches.kernels.translation import translate
 from caches.kernels.truth import observe_read, report_stale
-from caches.views import inlined
+from caches.state import MACHINE_TYPE, OP_TYPE
+from caches.views import inlined, outlined
 
 
 @inlined
@@ -32,36 +36,6 @@ def redirect(s, cycle, leaf):
         s["redirect"] = cycle
         s["redirect_leaf"] = leaf
     s["fetch_key"] = MISS
-
-
-@inlined
-def fetch(s, op):
-    """When the instruction is there to be dispatched; bills redirects, ITLB misses and fetches."""
-    key = op["va"] >> 6
-    if s["fetch_uncached"] == 1:
-        key = op["va"] >> s["uncached_log2"]
-    if key == s["fetch_key"]:
-        return s["fetched"]
-    start = max(s["fetch_next"], s["dispatched"][(s["count"] - s["fetch_queue"]) & 1023])
-    if s["redirect"] > 0:
-        start = max(start, s["redirect"])
-        segment(s, s["redirect"], s["redirect_leaf"])
-        s["redirect"] = 0
-    known = translate(s, op["va"], start, ITLB)
-    segment(s, known, TLB_WALK)
-    line = s["pa"] >> 6
-    s["fetch_uncached"] = 0
-    if s["type"] < WT:
-        s["fetch_uncached"] = 1
-        key = op["va"] >> s["uncached_log2"]
-        ready = fetch_group(s, key, line, known)
-    else:
-        key = op["va"] >> 6
-        ready = fetch_line(s, line, known)
-    s["fetch_key"] = key
-    s["fetched"] = ready
-    segment(s, ready, FETCH)
-    return ready
 
 
 @inlined
@@ -106,11 +80,46 @@ def fetch_line(s, line, cycle):
     index = victim(s, L1I, line)
     if s["tags"][index] != 0:
         count_eviction(s, L1I, 0)
-        s["code_lines"][held_line(s, index) & 4095] -= 1
+        s["code_lines"][held_line(s, index) & CODE_MASK] -= 1
     place(s, L1I, index, line, ready, origin(s))
-    s["code_lines"][line & 4095] += 1
+    s["code_lines"][line & CODE_MASK] += 1
     if s["on_prefetch"] == 1:
         for ahead in range(1, s["fetch_prefetch"] + 1):
             if ((line + ahead) >> 6) == (line >> 6):
                 prefetch_l2(s, line + ahead, cycle)
     return ready
+
+
+@outlined(void, MACHINE_TYPE, OP_TYPE)
+def fetch_next_key(s, op):
+    """Fetch what the last line or group did not bring."""
+    start = max(s["fetch_next"], s["dispatched"][(s["count"] - s["fetch_queue"]) & s["ring_mask"]])
+    if s["redirect"] > 0:
+        start = max(start, s["redirect"])
+        segment(s, s["redirect"], s["redirect_leaf"])
+        s["redirect"] = 0
+    known = translate(s, op["va"], start, ITLB)
+    segment(s, known, TLB_WALK)
+    line = s["pa"] >> 6
+    s["fetch_uncached"] = 0
+    if s["type"] < WT:
+        s["fetch_uncached"] = 1
+        key = op["va"] >> s["uncached_log2"]
+        ready = fetch_group(s, key, line, known)
+    else:
+        key = op["va"] >> 6
+        ready = fetch_line(s, line, known)
+    s["fetch_key"] = key
+    s["fetched"] = ready
+    segment(s, ready, FETCH)
+
+
+@inlined
+def fetch(s, op):
+    """When the instruction is there to be dispatched; bills redirects, ITLB misses and fetches."""
+    key = op["va"] >> 6
+    if s["fetch_uncached"] == 1:
+        key = op["va"] >> s["uncached_log2"]
+    if key != s["fetch_key"]:
+        fetch_next_key(s, op)
+    return s["fetched"]

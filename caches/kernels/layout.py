@@ -20,15 +20,22 @@ SLOTS_MASK = 4095
 CALENDAR_ALU, CALENDAR_MULTI, CALENDAR_LOAD, CALENDAR_STORE, CALENDAR_VECTOR, CALENDAR_BRANCH = 0, 6, 8, 12, 16, 20
 CALENDAR_L2, CALENDAR_L3, CALENDAR_DRAM, CALENDAR_WRITES = 22, 23, 24, 32
 
-# The word of a way, in State.tags: line + 1 from bit FLAG_BITS on, what is remembered of it below; 0 where it is invalid.
-# Both in one word, and nothing else: what a large cache is asked about a set lies in two lines of the host's.
-# On its way to `sets.place` the flags travel with the leaf that the line came from (8 bits) and its queueing above them.
+# The word of a way, in State.tags: line + 1 from bit FLAG_BITS on, what is remembered of it below; 0: nothing is held.
+# One word, so that what a large cache is asked about a set lies in two lines of the host's. On their way to
+# `sets.place` the flags have the leaf that the line came from (8 bits) and its queueing above them.
 FLAG_BITS = 4
 DIRTY = 1
 PREFETCHED = 2
 OLD = 4  # dirty since before the run
 STALE = 8  # memory was written past it
 FLAGS = 15
+
+# State.code_lines counts lines of L1I by this hash: few enough words to stay near.
+CODE_MASK = 511
+
+# Rows of State.registers for what is no register: one that nothing waits for, and one that nobody reads. Reading and
+# writing them costs less than asking every time whether there is a register.
+NO_SOURCE, NO_DESTINATION = 96, 97
 
 # Columns of State.buffers (an interval reservation each).
 BEGIN, END, PREVIOUS_END = 0, 1, 2

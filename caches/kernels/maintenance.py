@@ -21,6 +21,7 @@ from caches.kernels.dram import dram_write
 from caches.kernels.hierarchy import write_l2, write_l3
 from caches.kernels.layout import (
     ACCESSES,
+    CODE_MASK,
     DIRTY,
     DTLB,
     FLAGS,
@@ -99,10 +100,8 @@ def last_asked(s, kind):
 def maintain_address(s, op, va, cycle):
     """DC by VA, in order after older stores; returns when its store buffer entry is free."""
     kind = op["maintenance"]
-    saved = s["segments"]
     known = translate(s, va, cycle, DTLB)
     line = s["pa"] >> 6
-    s["segments"] = saved
     if s["merging"] > 0:
         flush_merge(s, line, known)
     s["counters"][ROW_MAINTENANCE, ACCESSES] += 1
@@ -136,11 +135,11 @@ def clear_l1i(s, line):
         index = lookup(s, L1I, line)
         if index != MISS:
             s["tags"][index] = 0
-            s["code_lines"][line & 4095] -= 1
+            s["code_lines"][line & CODE_MASK] -= 1
         return
     for index in range(s["level_base"][L1I], s["level_base"][L1I] + s["level_sets"][L1I] * s["level_ways"][L1I]):
         s["tags"][index] = 0
-    for at in range(4096):
+    for at in range(CODE_MASK + 1):
         s["code_lines"][at] = 0
 
 

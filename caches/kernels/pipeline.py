@@ -4,7 +4,6 @@ from caches.kernels.barriers import barrier
 from caches.kernels.billing import charge, segment
 from caches.kernels.calendars import reserve_port
 from caches.kernels.codes import (
-    ACCESS_PREFETCH,
     B_COND,
     B_INDIRECT,
     CLS_BARRIER,
@@ -31,7 +30,7 @@ def dispatch(s, op, fetched):
     """Place the instruction in the window: in order, `dispatch_width` a cycle, when the window has room."""
     cycle = max(fetched, s["dispatch"])
     if s["on_window"] == 1:
-        cycle = max(cycle, s["retired"][(s["count"] - s["rob"]) & 1023])
+        cycle = max(cycle, s["retired"][(s["count"] - s["rob"]) & s["ring_mask"]])
     if s["block"] > cycle:
         cycle = s["block"]
         segment(s, cycle, s["block_leaf"])
@@ -53,44 +52,34 @@ def dispatch(s, op, fetched):
     else:
         s["in_cycle"] = 1
     s["dispatch"] = cycle
-    s["dispatched"][s["count"] & 1023] = cycle
+    s["dispatched"][s["count"] & s["ring_mask"]] = cycle
     return cycle
 
 
 @inlined
 def operands_ready(s, op, cycle):
     """When the last source register is written."""
-    ready = cycle
-    if op["src0"] < 96:
-        ready = max(ready, s["registers"][op["src0"]])
-    if op["src1"] < 96:
-        ready = max(ready, s["registers"][op["src1"]])
-    if op["src2"] < 96:
-        ready = max(ready, s["registers"][op["src2"]])
-    if op["src3"] < 96:
-        ready = max(ready, s["registers"][op["src3"]])
-    return ready
+    registers = s["registers"]
+    first = max(registers[op["src0"]], registers[op["src1"]])
+    last = max(registers[op["src2"]], registers[op["src3"]])
+    return max(cycle, first, last)
 
 
 @inlined
 def write_registers(s, op, done, address_done):
     """Note when the destinations are written; the base of a pre- or post-indexed access comes from an ALU, early."""
-    for at in range(3):
-        register = op["dst0"]
-        if at == 1:
-            register = op["dst1"]
-        elif at == 2:
-            register = op["dst2"]
-        if register < 96:
-            if register == op["base"]:
-                s["registers"][register] = address_done
-            else:
-                s["registers"][register] = done
+    registers = s["registers"]
+    registers[op["dst0"]] = done
+    registers[op["dst1"]] = done
+    registers[op["dst2"]] = done
+    registers[op["base"]] = address_done
 
 
 @inlined
 def execute(s, op, issue, va):
     """Carry out an instruction from its issue on; returns when it may retire."""
+    if op["plain"] == 1:
+        return issue + max(1, op["latency"] * s["on_latency"])
     cls = op["cls"]
     access = op["access"]
     if cls == CLS_BARRIER:
@@ -105,14 +94,10 @@ def execute(s, op, issue, va):
         s["block"] = begin + s["system_write"]
         s["block_leaf"] = BASE
         return begin + s["system_write"]
-    if access == ACCESS_PREFETCH:
-        saved = s["segments"]
-        known = translate(s, va, issue, DTLB)
-        if s["type"] == WB and s["on_cacheable"] == 1:
-            prefetch_l1(s, s["pa"] >> 6, known)
-        s["segments"] = saved
-        return issue + 1
-    return issue + max(1, op["latency"] * s["on_latency"])
+    known = translate(s, va, issue, DTLB)
+    if s["type"] == WB and s["on_cacheable"] == 1:
+        prefetch_l1(s, s["pa"] >> 6, known)
+    return issue + 1
 
 
 @inlined
@@ -158,6 +143,7 @@ def branch(s, op, row, issue, next_va):
 def step(s, op, row, va, next_va):
     """One instruction, from fetch to retirement. `next_va` is where the PE went after it, or MISS within a block."""
     s["segments"] = 0
+    s["covered"] = s["retire"]
     fetched = fetch(s, op)
     cycle = dispatch(s, op, fetched)
     issue = operands_ready(s, op, cycle)

@@ -163,7 +163,6 @@ def store(s, op, va, cycle):
         size = s["zva_bytes"]
         va = va & ~(size - 1)
     s["counters"][ROW_STORE, ACCESSES] += 1
-    saved = s["segments"]
     leaf = STORE_BUFFER
     release = max(cycle, s["drained"])
     end = va + max(size, 1)
@@ -182,7 +181,6 @@ def store(s, op, va, cycle):
             leaf = DEVICE_STORE
         release = max(release, done)
         piece = until
-    s["segments"] = saved
     s["drained"] = release
     s["stores_done"] = max(s["stores_done"], release)
     enter_store_buffer(s, va, release, leaf)

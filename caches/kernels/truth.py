@@ -1,6 +1,6 @@
 """Who reads old data, and whose data are lost: caches beside observers that look past them."""
 
-from caches.kernels.layout import DIRTY, L1I, LIST_ROWS, MISS, STALE
+from caches.kernels.layout import CODE_MASK, DIRTY, L1I, LIST_ROWS, MISS, STALE
 from caches.kernels.sets import lookup
 from caches.views import inlined
 
@@ -55,7 +55,7 @@ def observe_write(s, line):
 @inlined
 def code_written(s, line):
     """Note that a store reached the line: an L1I copy is old from here on. `code_lines` counts L1I lines by hash."""
-    if s["code_lines"][line & 4095] == 0:
+    if s["code_lines"][line & CODE_MASK] == 0:
         return
     index = lookup(s, L1I, line)
     if index != MISS:
