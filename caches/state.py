@@ -96,12 +96,12 @@ TLB_ROWS = 10240
 
 _CLOCK_SCALARS = (
     "tick random slot segments covered leaf queue inherited pa type failure failure_va epoch flat flat_type "
-    "flat_fetch_type walk_type walk2_type stage1 stage2 regime asid asid_mask el1_named vm_regime el2_regime known row_was "
-    "mark checkpoint count dispatch in_cycle issued retire retired_in_cycle block block_leaf redirect redirect_leaf "
-    "fetch_key fetch_next fetched fetch_uncached group branch_resolved memory_after drained stores stores_done entry "
-    "merge_block track_line track_mask track_missed stream_lines merging gather_line device_stored device_store_begun "
-    "maintenance_next maintenance_done writes old_discarded stale_count lost_count changes observed_read "
-    "observed_changes observed_write observed_write_changes"
+    "flat_fetch_type walk_type walk2_type stage1 stage2 regime asid asid_mask el1_named vm_regime el2_regime known "
+    "row_was mark checkpoint count dispatch in_cycle issued retire retired_in_cycle block block_leaf redirect "
+    "redirect_leaf fetch_key fetch_next fetched fetch_uncached group branch_resolved memory_after drained stores "
+    "stores_done entry merge_block track_line track_mask track_missed stream_lines merging gather_line device_stored "
+    "device_store_begun maintenance_next maintenance_done writes old_discarded stale_count lost_count changes "
+    "observed_read observed_changes observed_write observed_write_changes"
 )
 
 _CLOCK = [

@@ -33,13 +33,10 @@ def charge(s, row, done):
     """Retire: bill the cycles since the last retirement to what the instruction waited for, exactly."""
     last = s["retire"]
     now = max(last, done)
-    if now == last:
-        s["retired_in_cycle"] += 1
-        if s["retired_in_cycle"] > s["retire_width"]:
-            now += 1
-            s["retired_in_cycle"] = 1
-    else:
-        s["retired_in_cycle"] = 1
+    beside = s["retired_in_cycle"] if now == last else 0
+    full = beside >= s["retire_width"]
+    now += full
+    s["retired_in_cycle"] = 1 if full else beside + 1
     at = last
     for index in range(s["segments"]):
         until = min(s["segment"][index, 0], now)

@@ -76,10 +76,11 @@ def hold(s, slot, start, finish):
 
 
 @inlined
-def free_buffers(s, base, count, cycle):
-    """How many buffers of the group are idle at that cycle."""
-    free = 0
+def has_spare(s, base, count, cycle, spare):
+    """Whether more than `spare` buffers of the group are idle at that cycle."""
     for slot in range(base, base + count):
         if cycle >= s["buffers"][slot, END] or s["buffers"][slot, PREVIOUS_END] <= cycle < s["buffers"][slot, BEGIN]:
-            free += 1
-    return free
+            spare -= 1
+            if spare < 0:
+                return True
+    return False

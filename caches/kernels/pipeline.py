@@ -44,13 +44,10 @@ def dispatch(s, op, fetched):
             segment(s, cycle, BASE)
             cycle = s["entries"][at, 0]
             segment(s, cycle, s["entries"][at, 1])
-    if cycle == s["dispatch"]:
-        s["in_cycle"] += 1
-        if s["in_cycle"] > s["dispatch_width"]:
-            cycle += 1
-            s["in_cycle"] = 1
-    else:
-        s["in_cycle"] = 1
+    beside = s["in_cycle"] if cycle == s["dispatch"] else 0
+    full = beside >= s["dispatch_width"]
+    cycle += full
+    s["in_cycle"] = 1 if full else beside + 1
     s["dispatch"] = cycle
     s["dispatched"][s["count"] & s["ring_mask"]] = cycle
     return cycle
@@ -156,7 +153,8 @@ def step(s, op, row, va, next_va):
         # What waited counts against the width of the cycle in which it goes.
         s["dispatch"] = issue
         s["in_cycle"] = 1
-    segment(s, issue, BASE)
+    if op["plain"] == 0:
+        segment(s, issue, BASE)
     done = execute(s, op, issue, va)
     write_registers(s, op, done, issue + 1)
     now = charge(s, row, done)

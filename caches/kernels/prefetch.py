@@ -2,7 +2,7 @@
 
 from numba.types import int64, void
 
-from caches.kernels.calendars import buffer_start, free_buffers, hold
+from caches.kernels.calendars import buffer_start, has_spare, hold
 from caches.kernels.codes import WB
 from caches.kernels.hierarchy import fill_l1d, fill_l2, origin, read_l2, read_l3
 from caches.kernels.layout import (
@@ -29,7 +29,7 @@ def prefetch_l2(s, line, cycle):
     """Bring a line into L2 if a buffer is to spare; 0 if it had to be dropped."""
     if lookup(s, L2, line) != MISS:
         return 1
-    if free_buffers(s, s["level_buffer_base"][L2], s["level_buffers"][L2], cycle) <= s["prefetch_spare"]:
+    if not has_spare(s, s["level_buffer_base"][L2], s["level_buffers"][L2], cycle, s["prefetch_spare"]):
         return 0
     buffer_start(s, s["level_buffer_base"][L2], s["level_buffers"][L2], cycle, s["dram_cycles"])
     slot = s["slot"]
@@ -45,10 +45,10 @@ def prefetch_l1(s, line, cycle):
     """Bring a line into L1D if a buffer is to spare; 0 if it had to be dropped."""
     if lookup(s, L1D, line) != MISS:
         return 1
-    if free_buffers(s, s["level_buffer_base"][L1D], s["level_buffers"][L1D], cycle) <= 1:
+    if not has_spare(s, s["level_buffer_base"][L1D], s["level_buffers"][L1D], cycle, 1):
         return 0
-    if lookup(s, L2, line) == MISS and (
-        free_buffers(s, s["level_buffer_base"][L2], s["level_buffers"][L2], cycle) <= s["prefetch_spare"]
+    if lookup(s, L2, line) == MISS and not has_spare(
+        s, s["level_buffer_base"][L2], s["level_buffers"][L2], cycle, s["prefetch_spare"]
     ):
         return 0
     buffer_start(s, s["level_buffer_base"][L1D], s["level_buffers"][L1D], cycle, s["dram_cycles"])

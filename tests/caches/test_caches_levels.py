@@ -64,7 +64,10 @@ def loads_and_drops(accesses):
     st.lists(st.tuples(st.integers(0, 20), st.sampled_from([False, False, False, True])), min_size=1, max_size=200),
     st.sampled_from(["lru", "fifo", "tree-plru", "srrip"]),
 )
-@example([*((line, False) for line in (0, 2, 4, 6, 4)), (0, True), *((line, False) for line in (8, 10, 4))], "tree-plru")
+@example(
+    [(0, False), (2, False), (4, False), (6, False), (4, False), (0, True), (8, False), (10, False), (4, False)],
+    "tree-plru",
+)
 def test_a_dropped_line_leaves_the_order_of_the_others_alone(accesses, policy):
     core = plain_core(l1d__size=2 * 4 * 64, l1d__ways=4, l1d__replacement=policy)
     counted = caches.replay(loads_and_drops(accesses), core).counters["l1d"]
