@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from relocscope.comparison import Comparison
     from relocscope.hypotheses import Observation, Theories
     from relocscope.runs import Run
+    from relocscope.sweeping.table import Table
 
-__all__ = ["attach", "cases", "check", "cores", "explain", "run", "theories"]
+__all__ = ["attach", "cases", "check", "cores", "explain", "run", "sweep", "theories"]
 
 
 def run(
@@ -134,6 +135,53 @@ def attach(
     from relocscope.attached import attach as attached
 
     return attached(uc, core, set=set, untranslated=untranslated, initial=initial)
+def sweep(
+    case: str | Sequence[str],
+    *,
+    grid: Mapping[str, Any] | None = None,
+    points: Sequence[Mapping[str, Any]] = (),
+    ranges: Mapping[str, Any] | None = None,
+    samples: int = 0,
+    design: str = "latin-hypercube",
+    design_seed: int = 1,
+    core: str | None = None,
+    size: str | int | None = None,
+    set: Mapping[str, Any] | None = None,  # noqa: A002
+    sample: bool = False,
+    skip_impossible: bool = False,
+    out: "Path | str | None" = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+) -> "Table":
+    """Run a case, or two to compare, at every combination of a grid's values, listed points and samples of ranges.
+
+    Values are lists or what `relocscope sweep --grid` takes. What is in the directory `out` is not computed again;
+    without one nothing is kept. `workers`: processes, 0 or 1 for none but this one; `scheduler`: a Dask scheduler.
+    """
+    from pathlib import Path
+    from tempfile import TemporaryDirectory
+
+    from relocscope.sweeping.plan import Plan
+    from relocscope.sweeping.sweep import Means, default_workers, run
+
+    plan = Plan(
+        cases=(case,) if isinstance(case, str) else tuple(case),
+        core=core,
+        settings=_settings(size, set),
+        sample=sample,
+        skip_impossible=skip_impossible,
+        grid=grid or {},
+        points=points,
+        ranges=ranges or {},
+        samples=samples,
+        design=design,
+        design_seed=design_seed,
+    )
+    means = Means(default_workers() if workers is None else workers, scheduler)
+    if out is not None:
+        return run(plan, Path(out), means)
+    with TemporaryDirectory(prefix="relocscope-sweep-") as directory:
+        return run(plan, Path(directory), means)
 
 
 def cases() -> tuple[str, ...]:

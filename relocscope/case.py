@@ -25,19 +25,22 @@ OUTCOMES = ("completed", "hang", "fault", "budget")
 _RAM_BYTES = 8 << 30
 """Of the default machine."""
 
+_LABEL = {"functional": False}
+"""Metadata of a field that has no part in the functional run: one run serves all its values."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Case:
     """Everything that decides what is run; nothing that is found out by running it."""
 
-    name: str
-    title: str = ""
-    source: str = ""
+    name: str = dataclasses.field(metadata=_LABEL)
+    title: str = dataclasses.field(default="", metadata=_LABEL)
+    source: str = dataclasses.field(default="", metadata=_LABEL)
     """Where the case stands in the history: a mail, a commit, a row of a table."""
-    core: str = "stingray"
+    core: str = dataclasses.field(default="stingray", metadata=_LABEL)
     boot: str
     size_bytes: int = 25 << 20
-    initial: str = "kernel-dirty"
+    initial: str = dataclasses.field(default="kernel-dirty", metadata=_LABEL)
     seed: int = 1
     kdump: bool = False
     el2_switch: bool = True
@@ -71,7 +74,7 @@ class Case:
     instruction_budget: int | None = None
     phases: tuple[str, ...] = ()
     """Of OPTIONAL_PHASES: what is run and timed beside the relocation, as far as the kernel does it at all."""
-    expect: Mapping[str, Any] = dataclasses.field(default_factory=dict, compare=False)
+    expect: Mapping[str, Any] = dataclasses.field(default_factory=dict, compare=False, metadata=_LABEL)
     """What its source says should come out; no part of what is run."""
 
     def __post_init__(self) -> None:
@@ -81,6 +84,21 @@ class Case:
             raise InputError(f"{self.name}: routine.relocate or kernel: one of the two must be given, and not both")
         if self.boot == "nvhe" and self.relocate and not self.hyp_stub:
             raise InputError(f"{self.name}: routine.hyp_stub: must be given when boot is nvhe, it answers hvc at EL2")
+
+
+def is_functional(attribute: str) -> bool:
+    """Whether a field of Case decides what is run; what does not is a label, or concerns only what is timed."""
+    (found,) = (entry for entry in dataclasses.fields(Case) if entry.name == attribute)
+    return bool(found.metadata.get("functional", True))
+
+
+def functional_part(case: Case) -> Case:
+    """Return the case with every field left empty that has no part in the functional run."""
+    empty: dict[str, Any] = {"name": "", "expect": {}}
+    for entry in dataclasses.fields(Case):
+        if not is_functional(entry.name) and entry.name not in empty:
+            empty[entry.name] = entry.default
+    return dataclasses.replace(case, **empty)
 
 
 def _text(value: object, where: str) -> str:

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from relocscope.commands import accuracy, check, explain, kernel, lists, run, selftest, step, theories, trace
+from relocscope.commands import accuracy, check, explain, kernel, lists, run, selftest, step, sweep, theories, trace
 from traces.errors import InputError
 
 STATUS_CHECK_FAILED, STATUS_BAD_INPUT, STATUS_INTERRUPTED = 1, 2, 130
@@ -34,6 +34,7 @@ for command in (
     run.run,
     check.check,
     step.step,
+    sweep.sweep,
     lists.cases,
     lists.cores,
     lists.mechanisms,

@@ -94,7 +94,13 @@ def sides(
     Both run on one core, or the comparison would be of cores: the one asked for, else that of the side whose kernel
     needs VHE, else A's default.
     """
-    subjects = (operand(a), operand(b))
+    return sides_of((operand(a), operand(b)), settings, core=core, sample=sample)
+
+
+def sides_of(
+    subjects: tuple[Operand, Operand], settings: Mapping[str, Any], *, core: str | None = None, sample: bool = False
+) -> tuple[Operand, Operand]:
+    """Do the same for operands."""
     both = {key: value for key, value in settings.items() if key[:2] not in ("a.", "b.")}
     common = core or both.get("core") or _common_core(subjects)
     made = []

@@ -17,6 +17,7 @@ class Progress:
         self._what = what
         self._done = 0
         self._total = 0
+        self._began = time.monotonic()
         self._finished = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -32,6 +33,12 @@ class Progress:
         if self._thread.is_alive():
             self._thread.join()
 
+    def stage(self, what: str, done: int, total: int) -> None:
+        """Say what is being done, of several things one after another, and how far it is."""
+        if what != self._what:
+            self._what, self._began = what, time.monotonic()
+        self.step(done, total)
+
     def step(self, done: int, total: int) -> None:
         """Say how far the work is."""
         self._done, self._total = done, total
@@ -42,9 +49,17 @@ class Progress:
             return
         while True:
             far = f" {100 * self._done // self._total}%" if self._total else ""
-            sys.stderr.write(f"\r\x1b[K{self._what} ...{far} ({time.monotonic() - started:.0f} s)")
+            sys.stderr.write(f"\r\x1b[K{self._what} ...{far} ({time.monotonic() - started:.0f} s{self._left()})")
             sys.stderr.flush()
             if self._finished.wait(_REFRESH_SECONDS):
                 break
         sys.stderr.write("\r\x1b[K")
         sys.stderr.flush()
+
+    def _left(self) -> str:
+        """Guess how long it still takes, once a twentieth is done."""
+        done, total = self._done, self._total
+        if not 0 < done < total or 20 * done < total:
+            return ""
+        seconds = (time.monotonic() - self._began) * (total - done) / done
+        return f", about {seconds:.0f} s left"

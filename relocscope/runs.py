@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from relocscope import phases
-from relocscope.case import KEYS, Case
+from relocscope.case import KEYS, Case, functional_part
 from relocscope.hazards import hazards
-from relocscope.operand import Operand, Ram
+from relocscope.operand import Operand
 from traces.errors import InputError
 from traces.fold import (
     CopySite,
@@ -29,6 +29,8 @@ from traces.lines import LINE_BYTES
 from traces.schema import Role
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from caches import CoreConfig
     from traces.outcome import Outcome
     from traces.trace import Trace
@@ -94,21 +96,10 @@ class Run:
 
 def run_operand(subject: Operand) -> Run:
     """Run the case, or replay the trace, on the core that was asked for or is the case's own."""
-    case, config = subject.case, core_config(subject)
+    config, (initial, seed) = core_config(subject), start_of(subject)
     started = time.perf_counter()
-    if subject.ram is not None:
-        trace = _functional_ram(subject.ram, config)
-        initial, seed = start_of(subject, "kernel-dirty")
-    elif case is None:
-        from traces.files import load
-
-        trace = load(subject.trace_path or Path())
-        initial, seed = start_of(subject, "cold")
-    else:
-        check_core(case.boot, case.granule_bytes, config)
-        # What has no part in the functional run is taken out, so that one run serves every label, core and start.
-        trace = functional(dataclasses.replace(case, name="", title="", source="", core="", initial="cold"))
-        initial, seed = case.initial, case.seed
+    check_boot(subject, config)
+    trace = functional_run(subject)
     emulated = time.perf_counter() - started
     return measure(
         trace,
@@ -122,19 +113,38 @@ def run_operand(subject: Operand) -> Run:
     )
 
 
-def start_of(subject: Operand, initial: str) -> tuple[str, int]:
-    """Return the state of the caches at the start, and the seed, of what is no case."""
-    state = KEYS["initial"][1](subject.settings.get("initial", initial), "--set: initial")
+def start_of(subject: Operand) -> tuple[str, int]:
+    """Return the state of the caches at the start, and the seed."""
+    if subject.case is not None:
+        return subject.case.initial, subject.case.seed
+    default = "cold" if subject.ram is None else "kernel-dirty"
+    state = KEYS["initial"][1](subject.settings.get("initial", default), "--set: initial")
     seed = KEYS["seed"][1](subject.settings.get("seed", 1), "--set: seed")
     return str(state), int(str(seed))
 
 
-def _functional_ram(ram: Ram, config: "CoreConfig") -> "Trace":
-    from relocscope.emulate import ram_guest
+def check_boot(subject: Operand, config: "CoreConfig") -> None:
+    """Refuse a case or a dump that needs what the core lacks; of a trace it is not known."""
+    if subject.case is not None:
+        check_core(subject.case.boot, subject.case.granule_bytes, config)
+    elif subject.ram is not None:
+        from relocscope.emulate import ram_guest
 
-    guest = ram_guest(ram)
-    check_core(guest.boot.value, guest.page_bytes, config)
-    return guest.run().trace
+        guest = ram_guest(subject.ram)
+        check_core(guest.boot.value, guest.page_bytes, config)
+
+
+def functional_run(subject: Operand) -> "Trace":
+    """Return the trace of the case, of the dump, or of the file: what any number of cores may replay."""
+    if subject.case is not None:
+        return functional(functional_part(subject.case))
+    if subject.ram is not None:
+        from relocscope.emulate import ram_guest
+
+        return ram_guest(subject.ram).run().trace
+    from traces.files import load
+
+    return load(subject.trace_path or Path())
 
 
 def core_config(subject: Operand) -> "CoreConfig":
@@ -198,21 +208,15 @@ def measure(
     emulated: float = 0.0,
 ) -> Run:
     """Replay a trace on a core and state what came out. Everything is taken from the trace; `name` is only a label."""
-    from caches import replay
-    from relocscope.sampling import replay_sampled
-
     meta = trace.meta
     started = time.perf_counter()
     site, parts = copy_site(trace), phases.stretches(trace)
     wanted = sorted({part.first for part in parts} | ({site.first, site.last + 1} if site else set()))
     asked = np.array(wanted, np.uint64)
-    if site and sample:
-        costs = replay_sampled(trace, config, site, asked, initial=initial, seed=seed)
-    else:
-        costs = replay(trace, config, initial=initial, seed=seed, checkpoints=asked)
+    costs = cost_of(trace, config, site, asked, initial=initial, seed=seed, sample=sample)
     cycles_at = dict(zip(wanted, costs.checkpoint_cycles.tolist(), strict=True))
     replayed = time.perf_counter() - started
-    visible, dirty = _visible(trace, costs)
+    visible, dirty = visibility(trace, costs)
     counters = costs.counters
     return Run(
         case=name,
@@ -256,6 +260,26 @@ def measure(
     )
 
 
+def cost_of(
+    trace: "Trace",
+    config: "CoreConfig",
+    site: CopySite | None,
+    checkpoints: "NDArray[np.uint64]",
+    *,
+    initial: str,
+    seed: int,
+    sample: bool,
+) -> "Outcome":
+    """Replay a trace in full, or the copy in it by a sample where that is asked for."""
+    if site and sample:
+        from relocscope.sampling import replay_sampled
+
+        return replay_sampled(trace, config, site, checkpoints, initial=initial, seed=seed)
+    from caches import replay
+
+    return replay(trace, config, initial=initial, seed=seed, checkpoints=checkpoints)
+
+
 _CACHES = ("l1i", "l1d", "l2", "l3", "store_buffer", "prefetch")
 FAULT_REGISTERS = ("ec", "iss", "esr", "far", "elr")
 ENTRY_REGISTERS = ("pc", "x0", "x1", "x2", "x3")
@@ -281,7 +305,7 @@ def _copy(trace: "Trace", site: CopySite, cycles_at: Mapping[int, int], frequenc
     }
 
 
-def _visible(trace: "Trace", costs: "Outcome") -> tuple[bool, int]:
+def visibility(trace: "Trace", costs: "Outcome") -> tuple[bool, int]:
     """Whether memory itself holds the image at entry, and how many of its lines are only in caches."""
     wanted = trace.ranges[trace.ranges["role"] == Role.DESTINATION]
     dirty = _inside(costs.dirty_lines, wanted)

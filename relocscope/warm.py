@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from caches.compiled_from import SOURCES
+from relocscope.other_process import python
 
 PATIENCE_SECONDS = 300.0
 """How long to wait for the second process once there is nothing else to do."""
@@ -25,18 +26,10 @@ def compiled_meanwhile() -> Iterator[None]:
     if compiled() or os.environ.get("NUMBA_DISABLE_JIT", "0") != "0":
         yield
         return
-    # What is importable here is importable there, and nothing else: not what lies in the working directory.
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     nowhere = subprocess.DEVNULL
     second = None
     with suppress(OSError):
-        second = subprocess.Popen(
-            [sys.executable, "-P", "-m", "relocscope.warm", str(os.getpid())],
-            stdin=nowhere,
-            stdout=nowhere,
-            stderr=nowhere,
-            env=environment,
-        )
+        second = python("relocscope.warm", str(os.getpid()), stdin=nowhere, stdout=nowhere, stderr=nowhere)
     try:
         yield
         if second:

@@ -1,10 +1,10 @@
 """Stepped: what is stepped, a case or a memory dump: its trace, and how to make its machine again."""
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from relocscope.case import functional_part
 from relocscope.operand import Operand, Ram
 from relocscope.runs import check_core, core_config, functional, start_of
 from traces.errors import InputError
@@ -64,7 +64,7 @@ def _case(operand: Operand) -> Stepped:
         guest = prepare(described)
         return Ground(guest.machine(), described.end_pa, guest.kimage)
 
-    trace = functional(dataclasses.replace(case, name="", title="", source="", core="", initial="cold"))
+    trace = functional(functional_part(case))
     routines = (described.relocate, described.soft_restart, described.hyp_stub, described.kexec_vectors)
     known = [routine for routine in (*routines, described.purgatory) if routine is not None]
     return Stepped(operand.name, case.boot, config, case.initial, case.seed, trace, ground, known)
@@ -75,7 +75,7 @@ def _dump(operand: Operand, ram: Ram) -> Stepped:
 
     guest, config = ram_guest(ram), core_config(operand)
     check_core(guest.boot.value, guest.page_bytes, config)
-    initial, seed = start_of(operand, "kernel-dirty")
+    initial, seed = start_of(operand)
 
     def ground() -> Ground:
         again = ram_guest(ram)

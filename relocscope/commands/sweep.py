@@ -1,0 +1,153 @@
+"""`relocscope sweep`."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from relocscope.commands.options import core_options, json_option, settings_of, wants_text, write_json
+
+if TYPE_CHECKING:
+    from relocscope.sweeping.plan import Plan
+
+STATUS_INTERRUPTED = 130
+
+
+@click.command(
+    epilog="VALUES: V1,V2,... or LOW..HIGH:N, LOW..HIGH:log:N, LOW..HIGH:x2, LOW..HIGH:+STEP; more in docs/sweep.md."
+)
+@click.argument("cases", metavar="[CASE [CASE]]", nargs=-1)
+@click.option("--grid", metavar="KEY=VALUES", multiple=True, help="Try every value, with every one of the others.")
+@click.option("--range", "ranges", metavar="KEY=LOW..HIGH[:log]", multiple=True, help="Draw samples from there.")
+@click.option("--samples", type=int, default=0, metavar="N", help="How many of them; with --range.")
+@click.option("--design", type=click.Choice(["latin-hypercube", "sobol"]), help="How they fill the ranges.")
+@click.option("--design-seed", type=int, metavar="N", help="Seed of the design.")
+@click.option(
+    "--plan", "plan_path", type=click.Path(path_type=Path), metavar="FILE", help="Read all of this from TOML."
+)
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="Where results are kept.")
+@core_options
+@click.option("--sample", is_flag=True, help="Time long copies by a sample; the best are then confirmed in full.")
+@click.option("--skip-impossible", is_flag=True, help="Record points that cannot be, instead of refusing them all.")
+@click.option("--workers", type=click.IntRange(0, 1024), metavar="N", help="Processes; 0 or 1: none but this one.")
+@click.option("--scheduler", metavar="ADDRESS", help="Replay on the workers of a Dask scheduler: tcp://HOST:8786.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done and how long it would take; write nothing.")
+@click.option("--rate", type=float, metavar="SECONDS", help="Of one replay, for --dry-run; else one is measured.")
+@json_option
+def sweep(
+    cases: tuple[str, ...],
+    plan_path: Path | None,
+    output: Path | None,
+    *,
+    workers: int | None,
+    scheduler: str | None,
+    dry_run: bool,
+    rate: float | None,
+    json_path: str | None,
+    **asked: Any,
+) -> int:
+    """Run a case, or two to compare, at many settings: one functional run for all that only change times.
+
+    What is in DIR is not computed again: after an interruption, the same command goes on. With two cases, speed-ups
+    are the second's over the first; with one, over the case unchanged.
+    """
+    from relocscope.sweeping.sweep import Means, default_workers
+    from traces.errors import InputError
+
+    plan = _plan(cases, plan_path, asked)
+    means = Means(default_workers() if workers is None else workers, scheduler)
+    if dry_run:
+        return _survey(plan, output or Path(), means.workers, rate, json_path)
+    if output is None:
+        raise InputError("-o: must be given: the directory in which results are kept")
+    return _run(plan, output, means, json_path)
+
+
+def _plan(cases: tuple[str, ...], path: Path | None, asked: Mapping[str, Any]) -> "Plan":
+    """Return the plan that was written; what is given beside a plan file replaces what it says."""
+    import dataclasses
+
+    from relocscope.sweeping.plan import Plan, plan_from_file
+    from traces.errors import InputError
+
+    given: dict[str, Any] = {
+        "cases": cases,
+        "core": asked["core"],
+        "settings": settings_of(asked["settings"], asked["size"]),
+        "sample": asked["sample"],
+        "skip_impossible": asked["skip_impossible"],
+        "grid": _pairs("--grid", asked["grid"]),
+        "ranges": _pairs("--range", asked["ranges"]),
+        "samples": asked["samples"],
+        "design": asked["design"],
+        "design_seed": asked["design_seed"],
+    }
+    given = {name: value for name, value in given.items() if value}
+    if path is None:
+        if not cases:
+            raise InputError("CASE: missing; `relocscope cases` lists them, --plan FILE names a plan")
+        return Plan(**given)
+    plan = plan_from_file(path)
+    for name, option in (("grid", "--grid"), ("ranges", "--range"), ("samples", "--samples")):
+        if name in given:
+            raise InputError(f"{option}: belongs into the plan file")
+    given["settings"] = {**plan.settings, **given.get("settings", {})}
+    return dataclasses.replace(plan, **given)
+
+
+def _pairs(option: str, texts: tuple[str, ...]) -> dict[str, str]:
+    from traces.errors import InputError
+
+    found: dict[str, str] = {}
+    for text in texts:
+        key, equals, values = (part.strip() for part in text.partition("="))
+        if not (key and equals and values):
+            raise InputError(f"{option}: {text!r} must be KEY=VALUES")
+        if key in found:
+            raise InputError(f"{option}: {key} is given twice; write all its values behind one")
+        found[key] = values
+    return found
+
+
+def _survey(plan: "Plan", directory: Path, workers: int, rate: float | None, json_path: str | None) -> int:
+    from relocscope.progress import Progress
+    from relocscope.sweeping.survey import survey
+
+    with Progress("looking at the plan, timing one point"):
+        found = survey(plan, directory, workers=workers, replay_seconds=rate)
+    if wants_text(json_path):
+        from relocscope.render import console
+        from relocscope.render_sweep import show_survey
+
+        show_survey(console(), found)
+    write_json(json_path, found.to_json())
+    return 0
+
+
+def _run(plan: "Plan", directory: Path, means: Any, json_path: str | None) -> int:
+    from relocscope.progress import Progress
+    from relocscope.sweeping.sweep import run
+
+    far = ("", 0, 0)
+
+    def note(what: str, done: int, total: int) -> None:
+        nonlocal far
+        far = (what, done, total)
+        progress.stage(what, done, total)
+
+    try:
+        with Progress("looking at the plan") as progress:
+            table = run(plan, directory, means, note)
+    except KeyboardInterrupt:
+        done = f"{far[0]}: {far[1]:,} of {far[2]:,} done; " if far[0] else ""
+        sys.stderr.write(f"relocscope: interrupted; {done}the same command goes on from there\n")
+        return STATUS_INTERRUPTED
+    if wants_text(json_path):
+        from relocscope.render import console
+        from relocscope.render_sweep import show_table
+
+        show_table(console(), table, directory)
+    write_json(json_path, table.to_json())
+    return 0

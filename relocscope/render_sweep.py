@@ -1,0 +1,93 @@
+"""A sweep for people: what would be done, and what came out."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from relocscope.render import plain_table, seconds
+from relocscope.sweeping.keys import bare, key
+from relocscope.sweeping.plan import Plan
+from relocscope.sweeping.survey import Survey
+from relocscope.sweeping.table import PARQUET, Table
+from traces.sizes import size_text
+
+
+def show_survey(out: Console, found: Survey) -> None:
+    """Show what a plan comes to."""
+    _show_plan(out, found.plan)
+    skipped = f", {found.impossible} of them impossible" if found.impossible else ""
+    out.print(f"points    {found.points:,}{skipped}")
+    out.print(f"captures  {found.captures:,}, {found.captures_missing:,} still to be done")
+    out.print(f"replays   {found.replays:,}, {found.replays_missing:,} still to be done")
+    each = [
+        f"{name} {seconds(value)}"
+        for name, value in (("a capture", found.capture_seconds), ("a replay", found.replay_seconds))
+        if value is not None
+    ]
+    why = f" ({', '.join(each)}, {max(1, found.workers)} at a time)" if each else ""
+    out.print(f"time      about {_duration(found.seconds)}{why}")
+
+
+def show_table(out: Console, table: Table, directory: Path) -> None:
+    """Show the best points, what failed, and where the rest is."""
+    _show_plan(out, table.plan)
+    host = table.host
+    out.print(
+        f"{len({row['point'] for row in table.rows}):,} points; {host['captured']:,} captured, "
+        f"{host['replayed']:,} replayed, {host['reused']:,} known, in {_duration(host['seconds'])}"
+    )
+    out.print()
+    _show_best(out, table)
+    failed = [row for row in table.rows if row["status"] != "ok"]
+    for row in failed[:5]:
+        out.print(f"point {row['point']} {row['status']}: {escape(str(row['error']))}")
+    if len(failed) > 5:
+        out.print(f"and {len(failed) - 5:,} more that are not ok")
+    out.print(f"every point: {escape(str(directory / PARQUET))}")
+
+
+def _show_plan(out: Console, plan: Plan) -> None:
+    kinds: dict[str, list[str]] = {"captured anew": [], "replayed": []}
+    for name in plan.swept:
+        kinds["captured anew" if key(bare(name)).functional else "replayed"].append(name)
+    out.print(" against ".join(escape(case) for case in plan.cases))
+    for words, names in kinds.items():
+        if names:
+            out.print(f"{words} for each value of {', '.join(names)}")
+
+
+def _show_best(out: Console, table: Table) -> None:
+    swept = list(dict.fromkeys(map(bare, table.plan.swept)))
+    times_of = {(row["point"], row["side"]): row.get("seconds") or 0.0 for row in table.rows}
+    cases = len(table.plan.cases) > 1
+    last = len(swept) + 1
+    right = (0, last, last + 1, last + 2) if cases else (0, last, last + 1)
+    shown = plain_table("point", *swept, *(["A", "B"] if cases else ["time"]), "speed-up", right=right)
+    if table.base is not None and table.base.get("seconds") is not None:
+        shown.add_row("", *(_value(name, table.base) for name in swept), seconds(table.base["seconds"]), "unchanged")
+    for row in table.best:
+        times = "-" if row["speedup"] is None else f"{row['speedup']:.3f}"
+        values = (_value(name, row) for name in swept)
+        before = [seconds(times_of[row["point"], "a"])] if cases else []
+        shown.add_row(str(row["point"]), *values, *before, seconds(row["seconds"]), times)
+    out.print(shown)
+    others = {outcome: n for outcome, n in table.to_json()["outcomes"].items() if n and outcome != "completed"}
+    if others:
+        out.print(", ".join(f"{n:,} ended in {outcome}" for outcome, n in others.items()))
+    out.print()
+
+
+def _value(name: str, row: Mapping[str, Any]) -> str:
+    value = row.get(name)
+    if value is None:
+        return "-"
+    return size_text(value) if key(name).unit == "bytes" else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _duration(value: float) -> str:
+    if value < 90:
+        return f"{value:.1f} s"
+    return f"{value / 60:.0f} min" if value < 5400 else f"{value / 3600:.1f} h"

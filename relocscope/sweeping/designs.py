@@ -1,0 +1,154 @@
+"""Designs: which values are tried together. Every one gives rows, each a mapping of keys to values.
+
+Values are written as on the command line: `A,B,C` is a list; `LOW..HIGH` a range, which `:N` cuts into N values with
+equal steps, `:log:N` with equal ratios, `:xF` into LOW, LOW*F, LOW*F*F ... and `:+STEP` into LOW, LOW+STEP ... up to
+HIGH. `LOW..HIGH` and `LOW..HIGH:log` alone are for samples.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from relocscope.sweeping.extras import imported
+from relocscope.sweeping.keys import bare, key
+from traces.errors import InputError
+from traces.sizes import parse_size
+
+Row = Mapping[str, Any]
+
+MOST_POINTS = 1_000_000
+"""More than that is a slip of the pen."""
+
+SAMPLERS = ("latin-hypercube", "sobol")
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """All numbers from low to high, evenly or by equal ratios."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    def at(self, share: float) -> float:
+        """Return the number at that share (0 to 1) of the way."""
+        if self.log:
+            return float(self.low * (self.high / self.low) ** share)
+        return self.low + (self.high - self.low) * share
+
+
+def values(name: str, given: object) -> "list[Any] | Range":
+    """Read the values of one key: a list, or text as the module's first lines say."""
+    kind = key(bare(name)).kind
+    if isinstance(given, Range):
+        return given
+    if isinstance(given, str) and ".." in given:
+        return _spanned(name, given, kind)
+    if isinstance(given, str):
+        listed: list[Any] = [part.strip() for part in given.split(",")]
+        if "" in listed:
+            raise InputError(f"{name}: {given!r}: must be values with commas between them")
+    else:
+        listed = list(given) if isinstance(given, Sequence) else [given]
+    if not listed:
+        raise InputError(f"{name}: must have at least one value")
+    return listed
+
+
+def _spanned(name: str, text: str, kind: type) -> "list[Any] | Range":
+    ends, *ways = text.split(":")
+    low_text, _, high_text = ends.partition("..")
+    low, high = (_number(name, text, end, kind) for end in (low_text, high_text))
+    if not low < high:
+        raise InputError(f"{name}: {text!r}: a range must begin below its end")
+    log = ways[:1] == ["log"]
+    if log and low <= 0:
+        raise InputError(f"{name}: {text!r}: a range by ratios must begin above 0")
+    ways = ways[1:] if log else ways
+    span = Range(low, high, log)
+    if not ways:
+        return span
+    if len(ways) > 1:
+        raise InputError(f"{name}: {text!r}: must be LOW..HIGH[:log][:N], LOW..HIGH:xF or LOW..HIGH:+STEP")
+    return _cut(name, text, span, ways[0], kind)
+
+
+def _cut(name: str, text: str, span: Range, way: str, kind: type) -> list[Any]:
+    if way[:1] == "x" and not span.log:
+        factor = _number(name, text, way[1:], float)
+        if factor <= 1 or span.low <= 0:
+            raise InputError(f"{name}: {text!r}: must begin above 0 and multiply by more than 1")
+        count = math.floor(math.log(span.high / span.low) / math.log(factor) + 1e-9) + 1
+        found = [span.low * factor**step for step in range(count)]
+    elif way[:1] == "+" and not span.log:
+        step_by = _number(name, text, way[1:], kind)
+        if step_by <= 0:
+            raise InputError(f"{name}: {text!r}: the step must be above 0")
+        found = [span.low + step * step_by for step in range(math.floor((span.high - span.low) / step_by + 1e-9) + 1)]
+    else:
+        if not way.isdecimal() or not 2 <= int(way) <= MOST_POINTS:
+            raise InputError(f"{name}: {text!r}: the number of values must be a whole number, at least 2")
+        found = [span.at(step / (int(way) - 1)) for step in range(int(way))]
+    return list(dict.fromkeys(_of_kind(value, kind) for value in found))
+
+
+def _number(name: str, text: str, part: str, kind: type) -> float:
+    if kind not in (int, float):
+        raise InputError(f"{name}: {text!r}: its values are no numbers; list them with commas")
+    try:
+        return float(part)
+    except ValueError:
+        pass
+    try:
+        return float(parse_size(part, name))
+    except InputError:
+        raise InputError(f"{name}: {text!r}: {part!r} is no number") from None
+
+
+def _of_kind(value: float, kind: type) -> Any:
+    """Whole where the key's values are; else to 12 digits, so that what rounding leaves is not in tables."""
+    return round(value) if kind is int else float(f"{value:.12g}")
+
+
+def grid(given: Mapping[str, object]) -> list[Row]:
+    """Return every combination; the last key changes quickest."""
+    lists = {}
+    for name, one in given.items():
+        found = values(name, one)
+        if isinstance(found, Range):
+            raise InputError(f"{name}: {one!r}: a grid needs the number of values: LOW..HIGH:N")
+        lists[name] = found
+    if math.prod(map(len, lists.values())) > MOST_POINTS:
+        raise InputError(f"grid: more than {MOST_POINTS:,} points")
+    return [dict(zip(lists, row, strict=True)) for row in product(*lists.values())]
+
+
+def samples(given: Mapping[str, object], count: int, *, sampler: str, seed: int) -> list[Row]:
+    """Return `count` rows that fill the ranges evenly: a Latin hypercube, or Sobol's sequence scrambled by the seed."""
+    spaces = {name: values(name, one) for name, one in given.items()}
+    if sampler not in SAMPLERS:
+        raise InputError(f"design: {sampler!r} must be one of {', '.join(SAMPLERS)}")
+    if not 1 <= count <= MOST_POINTS:
+        raise InputError(f"samples: {count} must be between 1 and {MOST_POINTS}")
+    if sampler == "sobol" and count & (count - 1):
+        raise InputError(f"samples: {count} must be a power of two: Sobol's sequence is even only there")
+    shares = _shares(len(spaces), count, sampler, seed)
+    return [
+        {name: _picked(name, spaces[name], share) for name, share in zip(spaces, row, strict=True)} for row in shares
+    ]
+
+
+def _shares(dimensions: int, count: int, sampler: str, seed: int) -> Iterator[list[float]]:
+    qmc = imported("scipy.stats.qmc", "statistics")
+    kind = qmc.LatinHypercube if sampler == "latin-hypercube" else qmc.Sobol
+    yield from kind(d=dimensions, rng=np.random.default_rng(seed)).random(count).tolist()
+
+
+def _picked(name: str, space: "list[Any] | Range", share: float) -> Any:
+    if isinstance(space, Range):
+        return _of_kind(space.at(share), key(bare(name)).kind)
+    return space[min(int(share * len(space)), len(space) - 1)]

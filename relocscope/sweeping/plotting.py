@@ -1,0 +1,39 @@
+"""Pictures of a sweep's table."""
+
+from typing import TYPE_CHECKING, Any
+
+from relocscope.sweeping.extras import imported
+from relocscope.sweeping.keys import bare, key
+from traces.errors import InputError
+
+if TYPE_CHECKING:
+    from relocscope.sweeping.table import Table
+
+
+def plot(table: "Table", x: str | None = None, y: str = "seconds", *, axes: Any = None) -> Any:
+    """Draw `y` over a swept key, a line for each combination of the other keys and cases; return Matplotlib's axes."""
+    swept = list(dict.fromkeys(map(bare, table.plan.swept)))
+    across = x or next((name for name in swept if key(name).kind is not str), swept[0])
+    for name in (across, y):
+        if name not in table.columns:
+            raise InputError(f"plot: {name}: no such column; docs/sweep.md lists them")
+    if axes is None:
+        _, axes = imported("matplotlib.pyplot", "notebook").subplots()
+    others = [name for name in (*(["case"] if len(table.plan.cases) > 1 else []), *swept) if name != across]
+    lines: dict[tuple[Any, ...], list[tuple[Any, Any]]] = {}
+    for row in table.rows:
+        if row.get(y) is not None and row.get(across) is not None:
+            lines.setdefault(tuple(row.get(name) for name in others), []).append((row[across], row[y]))
+    for which, dots in lines.items():
+        label = ", ".join(f"{name}={value}" for name, value in zip(others, which, strict=True))
+        ordered = sorted(dots)
+        axes.plot([at for at, _ in ordered], [value for _, value in ordered], marker="o", label=label)
+    axes.set_xlabel(_named(across, key(across).unit if across in swept else ""))
+    axes.set_ylabel(_named(y, table.columns[y][1]))
+    if others and len(lines) <= 12:
+        axes.legend(fontsize="small")
+    return axes
+
+
+def _named(name: str, unit: str) -> str:
+    return f"{name} [{unit}]" if unit else name
