@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help explain test check lint types imports unit nojit test-slow bench docs accuracy clean
+.PHONY: help explain test check lint types imports unit nojit test-slow bench docs accuracy pictures clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -48,6 +48,9 @@ docs: $(VENV)/installed ## write the generated parts of the documentation, but f
 
 accuracy: $(VENV)/installed ## compare the model with published figures and write docs/accuracy.md; some minutes
 	$(BIN)/relocscope validate --write docs/accuracy.md
+
+pictures: $(VENV)/installed ## take the pictures of docs/report.md anew; needs Chromium
+	$(BIN)/python docs/pictures.py
 
 clean: ## remove the environment and caches
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

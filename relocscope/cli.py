@@ -6,7 +6,20 @@ import sys
 
 import click
 
-from relocscope.commands import accuracy, check, explain, kernel, lists, run, selftest, step, sweep, theories, trace
+from relocscope.commands import (
+    accuracy,
+    check,
+    explain,
+    kernel,
+    lists,
+    report,
+    run,
+    selftest,
+    step,
+    sweep,
+    theories,
+    trace,
+)
 from traces.errors import InputError
 
 STATUS_CHECK_FAILED, STATUS_BAD_INPUT, STATUS_INTERRUPTED = 1, 2, 130
@@ -32,6 +45,7 @@ def relocscope(context: click.Context) -> None:
 for command in (
     explain.explain,
     run.run,
+    report.report,
     check.check,
     step.step,
     sweep.sweep,

@@ -35,7 +35,8 @@ class Comparison:
     fixes: tuple[Fix, ...]
     within: Within | None = None
     break_even: BreakEven | None = None
-    sensitivity: Sensitivity
+    sensitivity: Sensitivity | None = None
+    """None where it was not asked for: beside many other comparisons."""
 
     @property
     def speedup(self) -> float | None:
@@ -70,7 +71,7 @@ class Comparison:
             "break_even": None
             if self.break_even is None
             else {**asdict(self.break_even), "points": _listed(self.break_even.points)},
-            "sensitivity": plain(self.sensitivity.to_json()),
+            "sensitivity": plain(None if self.sensitivity is None else self.sensitivity.to_json()),
             "fixes": [{"set": dict(fix.set), "speedup": fix.speedup, "sentence": fix.sentence} for fix in self.fixes],
         }
 

@@ -90,10 +90,16 @@ def register(trace: Trace, epoch: int, kind: str) -> str:
 
 def place(trace: Trace, va: int) -> str:
     """Write an address, with the symbol that it lies behind where the run knows one."""
+    named = symbol(trace, va)
+    return f"{va:#x} ({named})" if named else f"{va:#x}"
+
+
+def symbol(trace: Trace, va: int) -> str:
+    """Return symbol+offset of an address, or nothing where the run knows no symbol near it."""
     symbols = {str(name): int(at) for name, at in dict(trace.meta.get("symbols", {})).items()}
     symbols = {name: at for name, at in symbols.items() if not name.startswith(".L")}  # the assembler's own
     below = [(at, name) for name, at in symbols.items() if 0 <= va - at < 4096]
     if not below:
-        return f"{va:#x}"
+        return ""
     at, name = max(below)
-    return f"{va:#x} ({name}+{va - at:#x})" if va != at else f"{va:#x} ({name})"
+    return f"{name}+{va - at:#x}" if va != at else name

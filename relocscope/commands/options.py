@@ -15,13 +15,13 @@ from traces.replacing import replacing
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def _writable(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
-    """Refuse a place that cannot be written before anything runs for it."""
+def writable(_context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    """Refuse a place that cannot be written before anything runs for it; a callback of options that name a file."""
     if value is not None and value != "-":
         target = Path(value)
         if target.is_dir() or not os.access(target.parent, os.W_OK):
             why = "is a directory" if target.is_dir() else "its directory cannot be written to"
-            raise InputError(f"--json: {target}: {why}")
+            raise InputError(f"{option.opts[0]}: {target}: {why}")
     return value
 
 
@@ -29,7 +29,7 @@ json_option = click.option(
     "--json",
     "json_path",
     metavar="FILE",
-    callback=_writable,
+    callback=writable,
     help="Write the result as JSON; - is stdout, and then nothing else goes there.",
 )
 

@@ -1,0 +1,49 @@
+"""Figures: the table of what was run and what came out, a column a run."""
+
+from collections.abc import Sequence
+
+from relocscope.render import image_size, label, rate, seconds
+from relocscope.report.gathered import Part, Report
+from relocscope.verdict import control_bits
+
+
+def figures_of(report: Report) -> tuple[Sequence[str], list[Sequence[str]]]:
+    """Return the columns and rows."""
+    columns = ["", *(part.which for part in report.parts)]
+    facts = [_facts(part) for part in report.parts]
+    names = list(dict.fromkeys(name for each in facts for name in each))
+    return columns, [(name, *(each.get(name, "-") for each in facts)) for name in names]
+
+
+def _facts(part: Part) -> dict[str, str]:
+    run = part.run
+    facts = {
+        "case": label(run.case),
+        "core": run.core,
+        "boot": run.boot,
+        "image": f"{image_size(run.image_bytes)}, {run.pages:,} pages",
+        "outcome": run.outcome,
+        "time": seconds(run.seconds),
+        "cycles": f"{run.cycles:,}",
+        "instructions": f"{run.instructions:,}",
+        "loads and stores": f"{run.accesses:,}",
+    }
+    if run.copy and run.site:
+        facts |= {
+            "copy at": f"EL{run.copy['el']}, {control_bits(run, run.site.epoch)}",
+            "per 64 bytes": f"{run.copy['ns_per_line']:.1f} ns",
+            "rate": rate(run.copy["bytes_per_second"]),
+        }
+    if run.entry:
+        facts["new kernel entered at"] = f"EL{run.entry['el']}, {run.entry['pc']}"
+    if run.fault:
+        facts["first fault"] = f"EL{run.fault.get('el')}, ESR {run.fault.get('esr')}"
+    return facts | {
+        "image correct": _yes(run.image_ok),
+        "visible with caches off": _yes(run.image_visible),
+        "stale, lost, dirty lines": f"{run.stale_reads:,}, {run.lost_lines:,}, {run.dirty_at_entry:,}",
+    }
+
+
+def _yes(fact: bool) -> str:
+    return "yes" if fact else "no"
