@@ -75,6 +75,12 @@ class Comparison:
             "fixes": [{"set": dict(fix.set), "speedup": fix.speedup, "sentence": fix.sentence} for fix in self.fixes],
         }
 
+    def _repr_html_(self) -> str:
+        """Show the comparison in a notebook."""
+        from relocscope.report.notebook import comparison_html
+
+        return comparison_html(self)
+
 
 def _listed(records: Iterable[Any]) -> list[dict[str, Any]]:
     return [asdict(record) for record in records]

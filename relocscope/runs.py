@@ -93,6 +93,12 @@ class Run:
         facts = {key: plain(getattr(self, key)) for key in keys[: keys.index("trace")]}
         return {"schema": SCHEMA, **facts}
 
+    def _repr_html_(self) -> str:
+        """Show the run in a notebook."""
+        from relocscope.report.notebook import run_html
+
+        return run_html(self)
+
 
 def run_operand(subject: Operand) -> Run:
     """Run the case, or replay the trace, on the core that was asked for or is the case's own."""

@@ -114,7 +114,7 @@ def page() -> Iterator[Page]:
     from_browser, to_us = os.pipe()
     # The browser reads file descriptor 3 and writes 4.
     moved = f'exec 3<&{to_browser} 4>&{to_us}; exec "$@"'
-    with TemporaryDirectory() as profile:
+    with TemporaryDirectory(ignore_cleanup_errors=True) as profile:  # its last processes may still write there
         options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
         options += ["--disable-background-networking", "--remote-debugging-pipe", f"--user-data-dir={profile}"]
         with subprocess.Popen(

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from traces.markup import paragraph, table
 from traces.schema import LEAVES
 
 
@@ -54,3 +55,11 @@ class Outcome:
         """Cycles by cause, every leaf present; sums exactly to `cycles`."""
         totals = self.insn_cycles.sum(axis=0)
         return {leaf: int(cycles) for leaf, cycles in zip(LEAVES, totals, strict=True)}
+
+    def _repr_html_(self) -> str:
+        """Show the cycle stack in a notebook."""
+        whole = max(self.cycles, 1)
+        rows = [(leaf, f"{n:,}", f"{100 * n / whole:.1f}%") for leaf, n in self.cycle_stack.items() if n]
+        total = [("cycles", f"{self.cycles:,}", ""), ("instructions", f"{self.instructions:,}", "")]
+        said = f"{self.seconds * 1e3:.4g} ms on {self.core}, modelled"
+        return paragraph(said, strong=True) + table(("cycle stack", "cycles", "share"), [*rows, *total])

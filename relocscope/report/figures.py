@@ -3,20 +3,21 @@
 from collections.abc import Sequence
 
 from relocscope.render import image_size, label, rate, seconds
-from relocscope.report.gathered import Part, Report
+from relocscope.report.gathered import Report
+from relocscope.runs import Run
 from relocscope.verdict import control_bits
 
 
 def figures_of(report: Report) -> tuple[Sequence[str], list[Sequence[str]]]:
     """Return the columns and rows."""
     columns = ["", *(part.which for part in report.parts)]
-    facts = [_facts(part) for part in report.parts]
+    facts = [facts_of(part.run) for part in report.parts]
     names = list(dict.fromkeys(name for each in facts for name in each))
     return columns, [(name, *(each.get(name, "-") for each in facts)) for name in names]
 
 
-def _facts(part: Part) -> dict[str, str]:
-    run = part.run
+def facts_of(run: Run) -> dict[str, str]:
+    """Return the figures of one run by name."""
     facts = {
         "case": label(run.case),
         "core": run.core,

@@ -51,7 +51,7 @@ def html(report: Report) -> str:
             percent=percent,
             size_text=size_text,
             set_options=set_options,
-        number_text=number_text,
+            number_text=number_text,
             causes=_causes,
         )
     )

@@ -1,30 +1,13 @@
 """What runs cost: cycle stacks, contributions, memory types, break-even."""
 
-from collections.abc import Mapping
 
 from relocscope.comparison import Comparison
 from relocscope.render import percent, seconds, signed
 from relocscope.report.gathered import Part, Report
+from relocscope.report.palette import LEAF_COLOURS
 from relocscope.report.pictures.vega import FADE, SIDES, Picture, chosen, colours, name_of, tooltip, vega_lite
 from traces.schema import LEAVES, MemoryType
 
-_LEAF_COLOURS: Mapping[str, str] = {
-    "base": "#8a929a",
-    "branch": "#b09c84",
-    "fetch": "#2a9d8f",
-    "device_load": "#c9485b",
-    "device_store": "#ee8a5c",
-    "l1d": "#63aedb",
-    "l2": "#3f7fc1",
-    "l3": "#5f6fc4",
-    "dram_latency": "#8e6bbf",
-    "dram_bandwidth": "#b98ad9",
-    "store_buffer": "#c29a1e",
-    "tlb_walk": "#dcb93a",
-    "maintenance": "#6a994e",
-    "barrier": "#a3c24f",
-    "exception": "#6f7780",
-}
 _TYPE_COLOURS = dict(
     zip(
         (kind.label for kind in MemoryType),
@@ -61,7 +44,7 @@ def stacks(report: Report) -> Picture:
         encoding={
             "y": {"field": "run", "type": "nominal", "title": None, "sort": [name_of(part) for part in report.parts]},
             "x": {"field": "shown", "type": "quantitative", "title": "milliseconds (or % of the run)"},
-            "color": {"field": "leaf", "type": "nominal", "scale": colours(_LEAF_COLOURS, used)},
+            "color": {"field": "leaf", "type": "nominal", "scale": colours(LEAF_COLOURS, used)},
             "order": {"field": "at"},
             "opacity": FADE,
             "tooltip": tooltip(("run", "run", ""), ("leaf", "cause", ""), ("ms", "ms", ".4~f"), ("share", "%", ".1f")),
