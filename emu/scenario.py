@@ -224,6 +224,8 @@ class Scenario:
             raise InputError(
                 f"relocate: {name} has pages of {self.relocate.page_bytes} bytes; granule_bytes is {self.granule_bytes}"
             )
+        if self.purgatory is not None and "arm64_kernel_entry" not in self.purgatory.symbols:
+            raise InputError(f"purgatory: {self.purgatory.name} is no purgatory (kexec fills in nothing of it)")
         wanted = _TABLES_OF.get(protocol)
         if wanted is not None and self.tables is not wanted and not self.kdump:
             raise InputError(f"tables: {self.tables.value!r} must be {wanted.value!r} for {name}")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from relocscope import phases
 from relocscope.operand import with_settings
 from relocscope.runs import Run, run_operand
+from traces.schema import Phase
 from traces.sizes import size_text
 
 PRECISION = 0.02
@@ -17,6 +18,9 @@ PRECISION = 0.02
 
 MOST_RUNS = 12
 """Sizes at which both sides are run, at most."""
+
+_WITH_PURGATORY_PAGES = 16
+"""Of the smallest default image that has all of kernel, initrd, dtb and purgatory."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,16 +56,16 @@ def matters(a: Run, b: Run) -> bool:
     cases = [run.operand.case for run in (a, b) if run.operand]
     if any(case is None or case.segments or case.kdump for case in cases) or a.image_bytes != b.image_bytes:
         return False
-    return any(phase["name"] not in phases.USUAL for run in (a, b) for phase in run.phases)
+    return any(phase["name"] in phases.SET_UP for run in (a, b) for phase in run.phases)
 
 
 def break_even(a: Run, b: Run, progress: Callable[[int, int], None] | None = None) -> BreakEven | None:
-    """Look for the crossing between one page and the size that was run; None where set-up does not matter."""
+    """Look for the crossing between the least size and the one that was run; None where set-up does not matter."""
     if not matters(a, b):
         return None
     page = max(run.image_bytes // run.pages for run in (a, b))
     points = {a.image_bytes // page: Point(bytes=a.image_bytes, a_seconds=a.seconds, b_seconds=b.seconds)}
-    low, high = 1, a.image_bytes // page
+    low, high = _least(a, b), a.image_bytes // page
 
     def at(pages: int) -> Point:
         if pages not in points:
@@ -81,6 +85,12 @@ def break_even(a: Run, b: Run, progress: Callable[[int, int], None] | None = Non
     if not crosses:
         return BreakEven(bytes=None, sentence=_never(ran), points=ran)
     return BreakEven(bytes=points[high].bytes, sentence=_crossing(points[low], points[high]), points=ran)
+
+
+def _least(a: Run, b: Run) -> int:
+    """Return the pages of the smallest image: one, or what has a segment for the purgatory."""
+    hashed = any(phase["name"] == Phase.PURGATORY.label for run in (a, b) for phase in run.phases)
+    return _WITH_PURGATORY_PAGES if hashed else 1
 
 
 def _step(pages: int) -> int:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from relocscope.break_even import BreakEven, break_even
-from relocscope.contributions import Contribution, Decomposition, Interaction, decompose
+from relocscope.contributions import Contribution, Decomposition, Interaction, attribute, confirm
 from relocscope.evidence import Fact, evidence
 from relocscope.fixes import Fix, fixes
 from relocscope.operand import Operand, operand, with_settings
@@ -137,13 +137,13 @@ def compare(a: Run, b: Run, progress: Progress | None = None, *, group: str | No
 
     `group`: a group of mechanisms whose contribution is taken apart.
     """
-    parts = decompose(a, b, progress)
+    parts = attribute(a, b, progress)
     return Comparison(
         a=a,
         b=b,
-        verdict=judge(a, b),
+        verdict=judge(a, b, lambda: parts),
         evidence=tuple(evidence(a, b)),
-        parts=parts,
+        parts=confirm(parts, a, b, progress),
         fixes=tuple(fixes(b, progress)),
         within=None if group is None else part_of(a, b, parts, group, progress),
         break_even=break_even(a, b, progress),

@@ -6,7 +6,7 @@ Of long runs, a slice of each phase is replayed and scaled to what the phase cos
 contributions are then looked at in the whole runs.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -38,15 +38,15 @@ Progress = Callable[[int, int], None]
 class Contribution:
     """What one mechanism has to do with the difference; `share` of it, None where there is none.
 
-    `in_full` is by how much the difference shrinks when the mechanism is free of cost in both whole runs, and `sampled`
-    what the slices say of that; None of those that were not looked at.
+    `sampled` is by how much the difference shrinks, as the slices say, when the mechanism is free of cost; `in_full` is
+    what the whole runs say of that, None of those that were not looked at.
     """
 
     mechanism: str
     cycles: int
     share: float | None
-    in_full: int | None = None
     sampled: int | None = None
+    in_full: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,23 +75,30 @@ class Piece:
 
 
 def decompose(a: Run, b: Run, progress: Progress | None = None) -> Decomposition:
+    """Decompose `a.cycles - b.cycles`, and look at the largest contributions in the whole runs."""
+    return confirm(attribute(a, b, progress), a, b, progress)
+
+
+def attribute(a: Run, b: Run, progress: Progress | None = None) -> Decomposition:
     """Decompose `a.cycles - b.cycles`; the integers sum to it exactly."""
     count = 1 << len(GROUPS)
-    total = count * sum(len(pieces(run)) for run in (a, b)) + 2 * CONFIRMED
-    steps = Steps(progress, total)
+    steps = Steps(progress, count * sum(len(pieces(run)) for run in (a, b)))
     of_a, of_b = (worths(run, steps) for run in (a, b))
     worth = {chosen: of_a[chosen] - of_b[chosen] for chosen in of_a}
-    difference = a.cycles - b.cycles
+    difference, everything = a.cycles - b.cycles, frozenset(GROUPS)
     exact = shapley(GROUPS, worth)
     exact[INSTRUCTIONS] = difference - sum(exact.values())
     found = [
-        Contribution(mechanism=name, cycles=cycles, share=_share(cycles, difference))
+        Contribution(
+            mechanism=name,
+            cycles=cycles,
+            share=_share(cycles, difference),
+            sampled=round(worth[everything] - worth[everything - {name}]) if name in everything else None,
+        )
         for name, cycles in largest_remainder(exact, difference).items()
     ]
     found.sort(key=lambda one: -abs(one.cycles))
-    return Decomposition(
-        contributions=tuple(_confirmed(found, a, b, worth, steps)), interactions=tuple(_interactions(worth, difference))
-    )
+    return Decomposition(contributions=tuple(found), interactions=tuple(_interactions(worth, difference)))
 
 
 class Steps:
@@ -164,26 +171,24 @@ def _middle(run: Run, stretch: phases.Stretch, executions: int) -> Trace:
     return cut(run.trace, start, start + length)
 
 
-def _confirmed(
-    found: Sequence[Contribution], a: Run, b: Run, worth: Mapping[frozenset[str], float], steps: Steps
-) -> list[Contribution]:
+def confirm(found: Decomposition, a: Run, b: Run, progress: Progress | None = None) -> Decomposition:
     """Look at the largest contributions in the whole runs: by how much the difference shrinks without them.
 
     Not of runs whose own time is a sample: there is no whole to look at.
     """
-    sampled_runs = any(run.operand is not None and run.operand.sample for run in (a, b))
-    largest = [one for one in found if one.cycles and one.mechanism in GROUPS][: 0 if sampled_runs else CONFIRMED]
-    everything, difference = frozenset(GROUPS), a.cycles - b.cycles
+    if any(run.operand is not None and run.operand.sample for run in (a, b)):
+        return found
+    largest = [one for one in found.contributions if one.cycles and one.mechanism in GROUPS][:CONFIRMED]
+    steps, difference = Steps(progress, 2 * len(largest)), a.cycles - b.cycles
     checked: list[Contribution] = []
-    for one in found:
+    for one in found.contributions:
         if one not in largest:
             checked.append(one)
             continue
         rest = [cost(run, run.trace, {one.mechanism}) for run in (a, b)]
         steps.step(len(rest))
-        sampled = round(worth[everything] - worth[everything - {one.mechanism}])
-        checked.append(replace(one, in_full=difference - (rest[0] - rest[1]), sampled=sampled))
-    return checked
+        checked.append(replace(one, in_full=difference - (rest[0] - rest[1])))
+    return replace(found, contributions=tuple(checked))
 
 
 def _interactions(worth: Mapping[frozenset[str], float], difference: int) -> list[Interaction]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from relocscope.focus import COPY, differing, focus_of
 from relocscope.regimes import place, regime_name, register
 from relocscope.runs import Run
 from relocscope.verdict import translated_elsewhere
@@ -15,38 +16,68 @@ Fact = dict[str, str]
 
 def evidence(a: Run, b: Run) -> list[Fact]:
     """List the facts, B's first: it is B that the verdict is about."""
-    return [*_of("B", b), *_of("A", a)]
+    settled = [run.outcome == "completed" and run.site is not None for run in (a, b)]
+    name = differing(a, b) if all(settled) else COPY
+    return [*_of("B", b, a, name), *_of("A", a, b, name)]
 
 
-def _of(which: str, run: Run) -> Iterator[Fact]:
+def _of(which: str, run: Run, other: Run, name: str) -> Iterator[Fact]:
+    yield from _set(which, run, other)
     yield from _fault(which, run)
     site = run.site
-    if site is None or run.copy is None:
-        return
-    trace = run.trace
-    here = trace.epochs[site.epoch]
-    yield {
-        "fact": f"{which}'s copy runs at EL{here['el']}, in the {regime_name(trace, site.epoch)} regime: "
-        f"{site.stored_bytes:,} bytes stored, most by {_insn(trace, site.insn)}",
-        "where": place(trace, int(trace.insns[site.insn]["va"])),
-    }
-    for kinds in _governing(here):
-        registers = ", ".join(register(trace, site.epoch, kind) for kind in kinds)
-        yield {"fact": f"{which}'s copy: {registers}", "where": _began(trace, site.epoch)}
-    for state in translated_elsewhere(run):
+    if site is not None and run.copy is not None:
+        trace = run.trace
         yield {
-            "fact": f"{which}: translation is on in {regime_name(trace, state.epoch)} only: "
-            f"{register(trace, state.epoch, 'SCTLR')}, {register(trace, state.epoch, 'TTBR0')}",
-            "where": f"left at {place(trace, _last_va(trace, state.last))}",
+            "fact": f"{which}'s copy runs at EL{trace.epochs[site.epoch]['el']}, in the "
+            f"{regime_name(trace, site.epoch)} regime: "
+            f"{site.stored_bytes:,} bytes stored, most by {_insn(trace, site.insn)}",
+            "where": place(trace, int(trace.insns[site.insn]["va"])),
         }
-    yield from _crossings(which, run)
-    for what, counts in run.copy["memory_types"].items():
+        yield from _registers(which, run, COPY)
+        for state in translated_elsewhere(run):
+            yield {
+                "fact": f"{which}: translation is on in {regime_name(trace, state.epoch)} only: "
+                f"{register(trace, state.epoch, 'SCTLR')}, {register(trace, state.epoch, 'TTBR0')}",
+                "where": f"left at {place(trace, _last_va(trace, state.last))}",
+            }
+        yield from _crossings(which, run)
+        yield from _types(which, run, COPY)
+    if name != COPY and focus_of(run, name) is not None:
+        yield from _registers(which, run, name)
+        yield from _types(which, run, name)
+
+
+def _set(which: str, run: Run, other: Run) -> Iterator[Fact]:
+    """Yield what was set on this side and not, or not so, on the other."""
+    of_other = other.operand.settings if other.operand else {}
+    own = run.operand.settings if run.operand else {}
+    differing_keys = [f"{key}={value}" for key, value in own.items() if str(of_other.get(key)) != str(value)]
+    if differing_keys:
+        yield {"fact": f"{which} alone has --set {', '.join(differing_keys)}", "where": run.case}
+
+
+def _registers(which: str, run: Run, name: str) -> Iterator[Fact]:
+    """Yield the registers that a part of the run was governed by."""
+    focus = focus_of(run, name)
+    if focus is None:
+        return
+    for kinds in _governing(run.trace.epochs[focus.epoch]):
+        registers = ", ".join(register(run.trace, focus.epoch, kind) for kind in kinds)
+        yield {"fact": f"{which}'s {name}: {registers}", "where": _began(run.trace, focus.epoch)}
+
+
+def _types(which: str, run: Run, name: str) -> Iterator[Fact]:
+    """Yield the shares of memory types among the accesses of a part of the run."""
+    focus = focus_of(run, name)
+    if focus is None:
+        return
+    for what, counts in (("data", focus.data), ("fetch", focus.fetch), ("walk", focus.walk)):
         total = sum(counts.values())
         if total:
-            shares = ", ".join(f"{_percent(count, total)} {name}" for name, count in counts.items())
+            shares = ", ".join(f"{_percent(count, total)} {kind}" for kind, count in counts.items())
             yield {
-                "fact": f"{which}'s copy, {_WHAT[what]}: {shares} of {total:,}",
-                "where": f"executions {site.first:,} to {site.last:,}",
+                "fact": f"{which}'s {name}, {_WHAT[what]}: {shares} of {total:,}",
+                "where": f"executions {focus.first:,} to {focus.last:,}",
             }
 
 

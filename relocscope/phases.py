@@ -11,6 +11,9 @@ from traces.trace import Trace
 AT_LOAD = frozenset({Phase.TABLES.label})
 """Phases that are over before the reboot begins: the kernel goes through them when an image is loaded."""
 
+SET_UP = frozenset({Phase.TABLES.label, Phase.LIST_FLUSH.label})
+"""What the old kernel does before the relocation, whatever the relocation then gains by it."""
+
 USUAL = frozenset({Phase.SOFT_RESTART.label, Phase.RELOCATE.label})
 """Phases that are the relocation itself."""
 

@@ -2,17 +2,18 @@
 
 Every estimate is moved over its range on short slices of both runs; the verdict is judged anew each time. What matters
 most, and whatever changes the verdict, is then looked at in the whole runs. A verdict that no range changes is asked
-what it would take: the numbers that move the speed-up most are followed beyond their ranges.
+what it would take: the numbers that move the speed-up most are followed beyond their ranges. Where a verdict names the
+largest contribution, that is the one of the runs as they are.
 """
 
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
-from relocscope.contributions import pieces
+from relocscope.contributions import attribute, pieces
 from relocscope.ranges import Estimate, between, estimates, moved, responses
 from relocscope.runs import Run
 from relocscope.verdict import judge
@@ -149,12 +150,17 @@ class Question:
     def __init__(self, a: Run, b: Run) -> None:
         self.sides = Side(a), Side(b)
         self.usual = a.seconds / b.seconds
-        self.cause = judge(a, b).cause
+        # Which group contributes most is asked of the runs as they are: what a number makes of that is not looked for.
+        self._attributed = cache(lambda: attribute(a, b))
+        self.cause = self._judged(a, b)
         self._one_core = a.config.name == b.config.name
         self.subjects: dict[str, dict[int, Estimate]] = {}
         for side, run in enumerate((a, b)):
             for one in estimates(run.config):
                 self.subjects.setdefault(self._label(side, one.key), {})[side] = one
+
+    def _judged(self, a: Run, b: Run) -> str:
+        return judge(a, b, self._attributed).cause
 
     def _label(self, side: int, key: str) -> str:
         return key if self._one_core else f"{'ab'[side]}.{key}"
@@ -184,13 +190,13 @@ class Question:
                     return None
                 config = changed
             runs.append(side.in_full(config) if in_full else side.at(config))
-        return At(value=value, speedup=runs[0].seconds / runs[1].seconds, cause=judge(*runs).cause)
+        return At(value=value, speedup=runs[0].seconds / runs[1].seconds, cause=self._judged(*runs))
 
     def timeless(self) -> bool:
         """Whether the verdict is the same whatever the times are."""
         a, b = (side.run for side in self.sides)
         return all(
-            judge(dataclasses.replace(a, seconds=b.seconds * times), b).cause == self.cause for times in (0.1, 1, 10)
+            self._judged(dataclasses.replace(a, seconds=b.seconds * times), b) == self.cause for times in (0.1, 1, 10)
         )
 
     def estimate(self, label: str) -> Estimate:

@@ -1,47 +1,59 @@
-"""The verdict: one cause and one sentence, from what two runs did. No name, label or routine text is looked at here."""
+"""The verdict: one cause and one sentence, from what two runs did. No name, label or routine text is looked at here.
 
-from collections.abc import Mapping
+Where the regimes of the copies do not settle it, the largest contribution does (relocscope.contributions): tests change
+one thing at a time on several cores, and the largest Shapley value is what was changed, where leaves of the cycle stack
+mislead (a store buffer fills for many reasons).
+"""
+
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from emu.fields import fields
+from relocscope.contributions import Decomposition, attribute
+from relocscope.focus import COPY, MOST, Focus, differing, focus_of, spent
 from relocscope.hazards.translation import xn_fault
-from relocscope.regimes import InForce, elsewhere, place, regime_name
+from relocscope.regimes import InForce, elsewhere, place, regime_name, register
 from relocscope.runs import Run
-from traces.fold import CopySite
+from traces.fold import fetch_types, labelled
 from traces.schema import MemoryType
 
 SAME_WITHIN = 0.05
 """Two times that differ by less are the same: the model claims no more."""
 
-_DOMINANT = 0.5
-"""A memory type must be that of more than this share of the accesses to be the cause."""
-
 UNCACHED = ("copy-outside-translated-regime", "mmu-off", "dcache-off", "data-device", "data-noncacheable")
 """Limits under which the copy's data does not go through the caches."""
 
+_MISMAPPED = ("data-device", "data-noncacheable")
+"""Those of them where MMU and D-cache are on."""
+
 _UNFINISHED = ("hang", "fault", "budget")
 
-_LEAF_CAUSES: Mapping[str, tuple[str, ...]] = {
-    "fetch-uncached": ("fetch",),
-    "data-device": ("device_load", "device_store"),
-    "tlb-bound": ("tlb_walk",),
-    "maintenance-bound": ("maintenance", "barrier"),
-    "dram-bound": ("dram_latency", "dram_bandwidth", "l2", "l3", "store_buffer"),
-    "instructions": ("base", "branch", "l1d", "exception"),
-}
-"""Which leaves of the cycle stack speak for which cause, where memory types and regimes do not settle it."""
+_UNCACHED_FETCHES = 0.01
+"""More than this share of the instructions, fetched past the I-cache, can be what fetching costs."""
 
-_LEAF_WORDS: Mapping[str, str] = {
-    "fetch-uncached": "fetching instructions without the I-cache",
-    "data-device": "loads and stores that go one at a time to memory",
-    "tlb-bound": "translation table walks",
-    "maintenance-bound": "cache maintenance and barriers",
-    "dram-bound": "waiting for memory behind the L1 cache",
-    "instructions": "the instructions themselves: it executes other code",
+_WORDS: Mapping[str, str] = {
+    "fetch": "instruction fetch",
+    "memory_type": "what goes past the caches (memory_type)",
+    "hierarchy": "waiting for caches and memory (hierarchy)",
+    "dram": "waiting for memory (dram)",
+    "translation": "TLB misses and table walks (translation)",
+    "maintenance": "cache and TLB maintenance, barriers and exceptions (maintenance)",
+    "instructions": "the instructions themselves",
 }
+"""What each group of mechanisms is (relocscope mechanisms)."""
+
+_CAUSES: Mapping[str, str] = {
+    "hierarchy": "dram-bound",
+    "dram": "dram-bound",
+    "maintenance": "maintenance-bound",
+    "instructions": "instructions",
+}
+"""Causes of groups that need no look at memory types."""
 
 _DEVICE = tuple(kind.label for kind in MemoryType if kind.is_device)
+_NONCACHEABLE = MemoryType.NORMAL_NC.label
+_UNCACHED_TYPES = (*_DEVICE, _NONCACHEABLE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,52 +71,64 @@ def translated_elsewhere(run: Run) -> list[InForce]:
     return [state for state in elsewhere(run.trace, run.site) if run.trace.epochs[state.epoch]["stage1"]]
 
 
-def limit(run: Run) -> str:
-    """Return what holds this run back, from its regime, memory types and cycles: one of the causes."""
-    if run.outcome in _UNFINISHED:
-        return "fault" if run.outcome == "fault" else "hang"
-    if run.site is None or run.copy is None:
-        return "no-copy"
-    uncached = _uncached(run, run.site)
-    if uncached:
-        return uncached
-    heaviest = max(_LEAF_CAUSES, key=lambda cause: sum(run.cycle_stack[leaf] for leaf in _LEAF_CAUSES[cause]))
-    walks = run.copy["memory_types"]["walk"]
-    if heaviest == "tlb-bound" and _share(walks, MemoryType.NORMAL_NC.label, *_DEVICE) > _DOMINANT:
-        return "walks-noncacheable"
-    return heaviest
-
-
-def _uncached(run: Run, site: CopySite) -> str | None:
-    """Return why the copy's data bypasses the caches; None where it goes through them."""
-    regime = run.trace.epochs[site.epoch]
-    data: Mapping[str, int] = run.copy["memory_types"]["data"] if run.copy else {}
-    device, noncacheable = _share(data, *_DEVICE) > _DOMINANT, _share(data, MemoryType.NORMAL_NC.label) > _DOMINANT
+def limit(run: Run, focus: Focus) -> str | None:
+    """Return which of UNCACHED holds a run back; None where its data goes through the caches."""
+    regime = run.trace.epochs[focus.epoch]
+    device, noncacheable = _share(focus.data, *_DEVICE) > MOST, _share(focus.data, _NONCACHEABLE) > MOST
     if not device and not noncacheable:
         return None  # also with HCR_EL2.DC, where nothing translates and everything is cached
     if not regime["stage1"]:
-        return "copy-outside-translated-regime" if translated_elsewhere(run) else "mmu-off"
+        outside = focus.name == COPY and translated_elsewhere(run)
+        return "copy-outside-translated-regime" if outside else "mmu-off"
     if device:
         return "data-device"
     return "data-noncacheable" if regime["dcache"] else "dcache-off"
 
 
-def judge(a: Run, b: Run) -> Verdict:
-    """Say why B is as fast as it is beside A."""
+def judge(a: Run, b: Run, attributed: Callable[[], Decomposition] | None = None) -> Verdict:
+    """Say why B is as fast as it is beside A. `attributed` decomposes the difference, if that has to be asked for."""
     lost = [run for run in (b, a) if run.outcome in _UNFINISHED]
     if lost:
-        return Verdict(cause=limit(lost[0]), sentence=_never_arrive(a, b))
+        return Verdict(cause="fault" if lost[0].outcome == "fault" else "hang", sentence=_never_arrive(a, b))
     if a.site is None or b.site is None:
         return Verdict(cause="no-copy", sentence=_no_copy(a, b))
+    name = differing(a, b)
+    at, bt = focus_of(a, name), focus_of(b, name)
+    if at is None or bt is None:
+        return Verdict(cause="instructions", sentence=_one_sided(a, b, name))
+    settled = _by_limit(a, at, b, bt) or _by_amount(a, b)
+    return settled or _by_mechanism(a, at, b, bt, attributed() if attributed else attribute(a, b))
+
+
+def _by_limit(a: Run, at: Focus, b: Run, bt: Focus) -> Verdict | None:
+    """Say what regimes and memory types settle; None where both go through the caches, or neither, for one reason."""
+    of_a, of_b = limit(a, at), limit(b, bt)
     ratio = a.seconds / b.seconds if b.seconds else 1.0
-    of_a, of_b = limit(a), limit(b)
-    if of_b in UNCACHED and of_b != of_a:
-        return Verdict(cause=of_b, sentence=_uncached_sentence(b, b.site, of_b, ratio))
-    if abs(ratio - 1) <= SAME_WITHIN:
-        return Verdict(cause="no-difference", sentence=f"No difference: {_alike(a, a.site, b, b.site)}.")
-    if of_a in UNCACHED and of_b not in UNCACHED and ratio > 1:
-        return Verdict(cause="mmu-and-dcache-on", sentence=_cached_sentence(a, a.site, b, b.site, ratio))
-    return _by_leaf(a, b, ratio)
+    same, faster = abs(ratio - 1) <= SAME_WITHIN, ratio > 1 + SAME_WITHIN
+    if of_b and of_b != of_a and (of_a or not faster):
+        return Verdict(cause=of_b, sentence=f"B is {_at_most(ratio)}: its {_held_back(b, bt, of_b)}.")
+    if same:
+        return Verdict(cause="no-difference", sentence=f"No difference: {_alike(a, at, b, bt)}.")
+    if of_b or not of_a or not faster:
+        return None
+    if of_a in _MISMAPPED:
+        return Verdict(cause=of_a, sentence=f"B is {pace(ratio)}: A's {_held_back(a, at, of_a)}.")
+    return Verdict(cause="mmu-and-dcache-on", sentence=_cached_sentence(a, at, b, bt, ratio))
+
+
+def _by_amount(a: Run, b: Run) -> Verdict | None:
+    """Say that one side does more of the same, or has the faster clock; None where it is not that."""
+    if (a.cycles > b.cycles) != (a.seconds > b.seconds):
+        clocks = [run.costs.frequency_hz / 1e6 for run in (b, a)]
+        said = f"its core runs at {clocks[0]:.0f} MHz, A's at {clocks[1]:.0f} MHz; in cycles it is the other way round"
+        return Verdict(cause="instructions", sentence=f"B is {pace(a.seconds / b.seconds)}: {said}.")
+    more = b.instructions / a.instructions
+    if abs(b.seconds / a.seconds / more - 1) > SAME_WITHIN:
+        return None
+    copied = [0 if run.site is None else run.site.stored_bytes for run in (a, b)]
+    amounts = f"executes {b.instructions:,} instructions and copies {copied[1]:,} bytes"
+    beside = f"A {a.instructions:,} and {copied[0]:,}"
+    return Verdict(cause="instructions", sentence=f"B is {pace(1 / more)}: it {amounts}, {beside}, at the same pace.")
 
 
 def pace(ratio: float) -> str:
@@ -130,58 +154,100 @@ def _share(counts: Mapping[str, int], *kinds: str) -> float:
     return sum(counts.get(kind, 0) for kind in kinds) / total if total else 0.0
 
 
-def _level(run: Run, site: CopySite) -> str:
-    return f"EL{run.trace.epochs[site.epoch]['el']}"
+def _most(counts: Mapping[str, int]) -> str:
+    return max(counts, key=lambda name: counts[name])
 
 
-def _alike(a: Run, at: CopySite, b: Run, bt: CopySite) -> str:
-    one = f"{_level(a, at)} with {control_bits(a, at.epoch)}"
-    other = f"{_level(b, bt)} with {control_bits(b, bt.epoch)}"
-    return f"both copied at {one}" if one == other else f"A copied at {one}, B at {other}, and both took the same time"
+def _ran(run: Run, focus: Focus) -> str:
+    return f"EL{run.trace.epochs[focus.epoch]['el']} with {control_bits(run, focus.epoch)}"
 
 
-def _uncached_sentence(run: Run, site: CopySite, what: str, ratio: float) -> str:
-    level = _level(run, site)
-    regime = regime_name(run.trace, site.epoch)
-    head = f"B is {pace(ratio)}: its copy ran at {level} with {control_bits(run, site.epoch)}"
-    data: Mapping[str, int] = run.copy["memory_types"]["data"] if run.copy else {}
-    kind = max(data, key=lambda name: data[name])
+def _at_most(ratio: float) -> str:
+    """Write the pace of a run that is held back: where it is faster all the same, it is no more than that."""
+    return f"{pace(ratio)}, and no more" if ratio > 1 + SAME_WITHIN else pace(ratio)
+
+
+def _alike(a: Run, at: Focus, b: Run, bt: Focus) -> str:
+    one, other = _ran(a, at), _ran(b, bt)
+    did = "copied" if at.name == COPY else f"ran their {at.name}"
+    return f"both {did} at {one}" if one == other else f"A {did} at {one}, B at {other}, and both took the same time"
+
+
+def _held_back(run: Run, focus: Focus, what: str) -> str:
+    """Say at which level and under which bits it ran, and what that made of its data."""
+    level = f"EL{run.trace.epochs[focus.epoch]['el']}"
+    head = f"{focus.name} ran at {_ran(run, focus)}"
+    kind = _most(focus.data)
     if what == "copy-outside-translated-regime":
         other = translated_elsewhere(run)[0].epoch
         return (
             f"{head}, while translation and D-cache were on in the {regime_name(run.trace, other)} regime only "
-            f"({control_bits(run, other)}), which governs nothing at {level}; its loads and stores were {kind}."
+            f"({control_bits(run, other)}), which governs nothing at {level}; its loads and stores were {kind}"
         )
+    regime = regime_name(run.trace, focus.epoch)
+    code = ", and its own code," if _share(focus.fetch, _NONCACHEABLE) > MOST else ""
     tails = {
         "mmu-off": f"; with translation off its loads and stores are {kind}",
         "dcache-off": f"; with M=1 and C=0 Normal memory is {kind}, for data and for table walks",
         "data-device": f"; {regime} translates, but maps what it copies as {kind} (MAIR index mismatch?)",
-        "data-noncacheable": f"; {regime} translates with its D-cache on, but maps what it copies as {kind}",
+        "data-noncacheable": f"; {regime} translates with its D-cache on, but maps what it copies{code} as {kind}",
     }
-    return f"{head}{tails[what]}."
+    return head + tails[what]
 
 
-def _cached_sentence(a: Run, at: CopySite, b: Run, bt: CopySite, ratio: float) -> str:
+def _cached_sentence(a: Run, at: Focus, b: Run, bt: Focus, ratio: float) -> str:
     return (
-        f"B is {pace(ratio)} because its copy ran at {_level(b, bt)} with {control_bits(b, bt.epoch)} in that level's "
-        f"own regime, so that its data went through the caches; A's copy at {_level(a, at)} had "
+        f"B is {pace(ratio)} because its {bt.name} ran at {_ran(b, bt)} in that level's own regime, so that its data "
+        f"went through the caches; A's {at.name} at EL{a.trace.epochs[at.epoch]['el']} had "
         f"{control_bits(a, at.epoch)}."
     )
 
 
-def _by_leaf(a: Run, b: Run, ratio: float) -> Verdict:
-    """Name the cause whose leaves of the cycle stack differ most, in favour of whoever is faster."""
-
-    def gained(cause: str) -> float:
-        leaves = _LEAF_CAUSES[cause]
-        return sum(run_sign * run.seconds_of(leaf) for run, run_sign in ((a, 1), (b, -1)) for leaf in leaves)
-
-    cause = (max if ratio > 1 else min)(_LEAF_CAUSES, key=gained)
-    named = limit(a if ratio > 1 else b)
-    said = (
-        f"B is {pace(ratio)}: most of the difference lies in {_LEAF_WORDS[cause]} ({', '.join(_LEAF_CAUSES[cause])})."
+def _one_sided(a: Run, b: Run, name: str) -> str:
+    """Say that most of the difference is a phase that one side does not go through."""
+    which, other, run = ("A", "B", a) if spent(a, name) else ("B", "A", b)
+    share = spent(run, name) / abs(a.seconds - b.seconds)
+    return (
+        f"B is {pace(a.seconds / b.seconds)}: {_portion(share)} is {which}'s {name} ({spent(run, name):.4g} s), "
+        f"which {other} does not have."
     )
-    return Verdict(cause=named if cause == "data-device" and named in UNCACHED else cause, sentence=said)
+
+
+def _portion(share: float) -> str:
+    """Write which part of a difference something is; more than all of it where something else makes up for that."""
+    if share > MOST:
+        return f"{share:.0%} of the difference" if share < 0.995 else "all of the difference"
+    return f"the largest part of the difference, {share:.0%},"
+
+
+def _by_mechanism(a: Run, at: Focus, b: Run, bt: Focus, found: Decomposition) -> Verdict:
+    """Name the group that contributes most to the difference, in favour of whoever is faster."""
+    sign = 1 if a.cycles > b.cycles else -1
+    largest = max(found.contributions, key=lambda one: sign * one.cycles)
+    cause, words = _named(largest.mechanism, *(("A", a, at, bt) if sign > 0 else ("B", b, bt, at)))
+    within = "" if at.name == COPY else f", in the {at.name},"
+    said = f"B is {pace(a.seconds / b.seconds)}: {_portion(largest.share or 0.0)}{within} lies in {words}"
+    return Verdict(cause=cause, sentence=f"{said}.")
+
+
+def _named(group: str, which: str, slower: Run, focus: Focus, other: Focus) -> tuple[str, str]:
+    """Return the cause that a group is, by the memory types of the slower run, and what to say of it."""
+    words, held = _WORDS[group], limit(slower, focus)
+    if group == "memory_type" or (group == "hierarchy" and held):
+        kind = _most({kind: count for kind, count in focus.data.items() if kind in _UNCACHED_TYPES})
+        mapped = "data-noncacheable" if kind == _NONCACHEABLE else "data-device"
+        return held or mapped, f"{words}; {which}'s loads and stores are {kind}"
+    if group == "fetch":
+        uncached = _share(labelled(fetch_types(slower.trace)), *_UNCACHED_TYPES) > _UNCACHED_FETCHES
+        return (
+            ("fetch-uncached", f"{words} past the I-cache") if uncached else ("instructions", f"{words} and branches")
+        )
+    if group == "translation":
+        if _share(focus.walk, *_UNCACHED_TYPES) <= MOST or _share(other.walk, *_UNCACHED_TYPES) > MOST:
+            return "tlb-bound", words
+        tcr = register(slower.trace, focus.epoch, "TCR")
+        return "walks-noncacheable", f"{words}; {which}'s walks are {_most(focus.walk)}: {tcr}"
+    return _CAUSES[group], words
 
 
 def _no_copy(a: Run, b: Run) -> str:

@@ -1,5 +1,7 @@
 """`relocscope explain`."""
 
+from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING
 
 import click
@@ -10,7 +12,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from relocscope.comparison import Comparison
+    from relocscope.contributions import Decomposition
     from relocscope.runs import Run
+    from relocscope.verdict import Verdict
 
 
 @click.command(epilog="With no argument: v4.19-nvhe against rfc-v1-nvhe, the question of July 2019.")
@@ -35,12 +39,12 @@ def explain(
     With --set phases=all the old kernel's set-up is run and timed, too.
     """
     from relocscope import render
-    from relocscope.comparison import FOUNDING_QUESTION, sides
+    from relocscope.comparison import FOUNDING_QUESTION, sides, speedup
     from relocscope.evidence import evidence
     from relocscope.progress import Progress
     from relocscope.render_explain import show_phases
     from relocscope.runs import run_operand
-    from relocscope.verdict import judge
+    from relocscope.verdict import SAME_WITHIN, judge
     from relocscope.within import check_group
 
     if group is not None:
@@ -52,7 +56,8 @@ def explain(
     )
     with Progress(f"running {subjects[0].name} and {subjects[1].name}"):
         of_a, of_b = (run_operand(subject) for subject in subjects)
-    verdict, facts = judge(of_a, of_b), evidence(of_a, of_b)
+    attributed = cache(lambda: _attributed(of_a, of_b))
+    verdict, facts = judge(of_a, of_b, attributed), evidence(of_a, of_b)
     out = render.console() if wants_text(json_path) else None
     if out:
         render.show_heading(out, {"A": of_a, "B": of_b})
@@ -61,31 +66,47 @@ def explain(
         show_phases(out, of_a, of_b)
         render.show_stacks(out, of_a, of_b)
         out.file.flush()
-    found = _replayed(out, of_a, of_b, group, in_any_case=json_path is not None)
+    asked = json_path is not None or group is not None
+    differ = speedup(of_a, of_b) is not None and abs(of_a.cycles - of_b.cycles) > SAME_WITHIN * of_a.cycles
+    found = _replayed(out, of_a, of_b, verdict, attributed if asked or differ else None, group)
     if json_path is not None:
         write_json(json_path, found.to_json())
 
 
-def _replayed(out: "Console | None", a: "Run", b: "Run", group: str | None, *, in_any_case: bool) -> "Comparison":
+def _attributed(a: "Run", b: "Run") -> "Decomposition":
+    from relocscope.contributions import attribute
+    from relocscope.progress import Progress
+
+    with Progress("replaying with mechanisms switched off") as progress:
+        return attribute(a, b, progress.step)
+
+
+def _replayed(
+    out: "Console | None",
+    a: "Run",
+    b: "Run",
+    verdict: "Verdict",
+    attributed: "Callable[[], Decomposition] | None",
+    group: str | None,
+) -> "Comparison":
     """Find what takes replays and runs, and show each part when it is there.
 
-    Two times that are the same are not decomposed, unless `in_any_case`, or one group is asked about.
+    `attributed` None: two times that are the same are not decomposed.
     """
     from relocscope import render_explain
     from relocscope.break_even import break_even
     from relocscope.comparison import Comparison, part_of, speedup
-    from relocscope.contributions import Decomposition, decompose
+    from relocscope.contributions import Decomposition, confirm
     from relocscope.evidence import evidence
     from relocscope.fixes import fixes
     from relocscope.progress import Progress
     from relocscope.sensitivity import sensitivity
-    from relocscope.verdict import SAME_WITHIN, judge
 
-    differ = speedup(a, b) is not None and abs(a.cycles - b.cycles) > SAME_WITHIN * a.cycles
     parts, apart = Decomposition(contributions=(), interactions=()), None
-    if in_any_case or group or differ:
-        with Progress("replaying with mechanisms switched off") as progress:
-            parts = decompose(a, b, progress.step)
+    if attributed is not None:
+        parts = attributed()
+        with Progress("replaying the whole runs without the largest contributions") as progress:
+            parts = confirm(parts, a, b, progress.step)
     if out:
         render_explain.show_contributions(out, a, b, parts)
         out.file.flush()
@@ -110,7 +131,7 @@ def _replayed(out: "Console | None", a: "Run", b: "Run", group: str | None, *, i
     return Comparison(
         a=a,
         b=b,
-        verdict=judge(a, b),
+        verdict=verdict,
         evidence=tuple(evidence(a, b)),
         parts=parts,
         fixes=tuple(changes),

@@ -13,10 +13,19 @@ from traces.schema import LEAVES, Access, MemoryType
 from traces.trace import Trace
 
 HZ = 1_000_000_000
-CORE = SimpleNamespace(
+
+
+class Core(SimpleNamespace):
+    """A core that can be looked up by itself, as those of the model can."""
+
+    __hash__ = object.__hash__
+
+
+CORE = Core(
     name="fake",
     title="A core of one line a rule",
     frequency_hz=HZ,
+    provenance={},
     architecture=SimpleNamespace(has_vhe=True, version="v8.1", granules=(4096, 16384, 65536)),
 )
 
