@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from relocscope.focus import COPY, differing, focus_of
+from relocscope.limits import translated_elsewhere
 from relocscope.regimes import place, regime_name, register
 from relocscope.runs import Run
-from relocscope.verdict import translated_elsewhere
 from traces.schema import EpochCause
 from traces.trace import Trace
 

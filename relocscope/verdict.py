@@ -13,21 +13,24 @@ from emu.fields import fields
 from relocscope.contributions import Decomposition, attribute
 from relocscope.focus import COPY, MOST, Focus, differing, focus_of, spent
 from relocscope.hazards.translation import xn_fault
-from relocscope.regimes import InForce, elsewhere, place, regime_name, register
+from relocscope.limits import (
+    NONCACHEABLE,
+    UNCACHED_TYPES,
+    UNFINISHED,
+    past_caches,
+    share,
+    translated_elsewhere,
+    unfinished,
+)
+from relocscope.regimes import place, regime_name, register
 from relocscope.runs import Run
 from traces.fold import fetch_types, labelled
-from traces.schema import MemoryType
 
 SAME_WITHIN = 0.05
 """Two times that differ by less are the same: the model claims no more."""
 
-UNCACHED = ("copy-outside-translated-regime", "mmu-off", "dcache-off", "data-device", "data-noncacheable")
-"""Limits under which the copy's data does not go through the caches."""
-
 _MISMAPPED = ("data-device", "data-noncacheable")
-"""Those of them where MMU and D-cache are on."""
-
-_UNFINISHED = ("hang", "fault", "budget")
+"""Limits under which MMU and D-cache are on all the same."""
 
 _UNCACHED_FETCHES = 0.01
 """More than this share of the instructions, fetched past the I-cache, can be what fetching costs."""
@@ -51,10 +54,6 @@ _CAUSES: Mapping[str, str] = {
 }
 """Causes of groups that need no look at memory types."""
 
-_DEVICE = tuple(kind.label for kind in MemoryType if kind.is_device)
-_NONCACHEABLE = MemoryType.NORMAL_NC.label
-_UNCACHED_TYPES = (*_DEVICE, _NONCACHEABLE)
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
@@ -64,32 +63,11 @@ class Verdict:
     sentence: str
 
 
-def translated_elsewhere(run: Run) -> list[InForce]:
-    """Return the regimes of other levels with translation on while this run copied with it off."""
-    if run.site is None or run.trace.epochs[run.site.epoch]["stage1"]:
-        return []
-    return [state for state in elsewhere(run.trace, run.site) if run.trace.epochs[state.epoch]["stage1"]]
-
-
-def limit(run: Run, focus: Focus) -> str | None:
-    """Return which of UNCACHED holds a run back; None where its data goes through the caches."""
-    regime = run.trace.epochs[focus.epoch]
-    device, noncacheable = _share(focus.data, *_DEVICE) > MOST, _share(focus.data, _NONCACHEABLE) > MOST
-    if not device and not noncacheable:
-        return None  # also with HCR_EL2.DC, where nothing translates and everything is cached
-    if not regime["stage1"]:
-        outside = focus.name == COPY and translated_elsewhere(run)
-        return "copy-outside-translated-regime" if outside else "mmu-off"
-    if device:
-        return "data-device"
-    return "data-noncacheable" if regime["dcache"] else "dcache-off"
-
-
 def judge(a: Run, b: Run, attributed: Callable[[], Decomposition] | None = None) -> Verdict:
     """Say why B is as fast as it is beside A. `attributed` decomposes the difference, if that has to be asked for."""
-    lost = [run for run in (b, a) if run.outcome in _UNFINISHED]
+    lost = [run for run in (b, a) if run.outcome in UNFINISHED]
     if lost:
-        return Verdict(cause="fault" if lost[0].outcome == "fault" else "hang", sentence=_never_arrive(a, b))
+        return Verdict(cause=unfinished(lost[0]), sentence=_never_arrive(a, b))
     if a.site is None or b.site is None:
         return Verdict(cause="no-copy", sentence=_no_copy(a, b))
     name = differing(a, b)
@@ -102,7 +80,7 @@ def judge(a: Run, b: Run, attributed: Callable[[], Decomposition] | None = None)
 
 def _by_limit(a: Run, at: Focus, b: Run, bt: Focus) -> Verdict | None:
     """Say what regimes and memory types settle; None where both go through the caches, or neither, for one reason."""
-    of_a, of_b = limit(a, at), limit(b, bt)
+    of_a, of_b = past_caches(a, at), past_caches(b, bt)
     ratio = a.seconds / b.seconds if b.seconds else 1.0
     same, faster = abs(ratio - 1) <= SAME_WITHIN, ratio > 1 + SAME_WITHIN
     if of_b and of_b != of_a and (of_a or not faster):
@@ -149,11 +127,6 @@ def control_bits(run: Run, epoch: int) -> str:
     return f"{name}.M={bits['M']}, C={bits['C']}, I={bits['I']}"
 
 
-def _share(counts: Mapping[str, int], *kinds: str) -> float:
-    total = sum(counts.values())
-    return sum(counts.get(kind, 0) for kind in kinds) / total if total else 0.0
-
-
 def _most(counts: Mapping[str, int]) -> str:
     return max(counts, key=lambda name: counts[name])
 
@@ -185,7 +158,7 @@ def _held_back(run: Run, focus: Focus, what: str) -> str:
             f"({control_bits(run, other)}), which governs nothing at {level}; its loads and stores were {kind}"
         )
     regime = regime_name(run.trace, focus.epoch)
-    code = ", and its own code," if _share(focus.fetch, _NONCACHEABLE) > MOST else ""
+    code = ", and its own code," if share(focus.fetch, NONCACHEABLE) > MOST else ""
     tails = {
         "mmu-off": f"; with translation off its loads and stores are {kind}",
         "dcache-off": f"; with M=1 and C=0 Normal memory is {kind}, for data and for table walks",
@@ -232,18 +205,18 @@ def _by_mechanism(a: Run, at: Focus, b: Run, bt: Focus, found: Decomposition) ->
 
 def _named(group: str, which: str, slower: Run, focus: Focus, other: Focus) -> tuple[str, str]:
     """Return the cause that a group is, by the memory types of the slower run, and what to say of it."""
-    words, held = _WORDS[group], limit(slower, focus)
+    words, held = _WORDS[group], past_caches(slower, focus)
     if group == "memory_type" or (group == "hierarchy" and held):
-        kind = _most({kind: count for kind, count in focus.data.items() if kind in _UNCACHED_TYPES})
-        mapped = "data-noncacheable" if kind == _NONCACHEABLE else "data-device"
+        kind = _most({kind: count for kind, count in focus.data.items() if kind in UNCACHED_TYPES})
+        mapped = "data-noncacheable" if kind == NONCACHEABLE else "data-device"
         return held or mapped, f"{words}; {which}'s loads and stores are {kind}"
     if group == "fetch":
-        uncached = _share(labelled(fetch_types(slower.trace)), *_UNCACHED_TYPES) > _UNCACHED_FETCHES
+        uncached = share(labelled(fetch_types(slower.trace)), *UNCACHED_TYPES) > _UNCACHED_FETCHES
         return (
             ("fetch-uncached", f"{words} past the I-cache") if uncached else ("instructions", f"{words} and branches")
         )
     if group == "translation":
-        if _share(focus.walk, *_UNCACHED_TYPES) <= MOST or _share(other.walk, *_UNCACHED_TYPES) > MOST:
+        if share(focus.walk, *UNCACHED_TYPES) <= MOST or share(other.walk, *UNCACHED_TYPES) > MOST:
             return "tlb-bound", words
         tcr = register(slower.trace, focus.epoch, "TCR")
         return "walks-noncacheable", f"{words}; {which}'s walks are {_most(focus.walk)}: {tcr}"
@@ -260,7 +233,7 @@ def _no_copy(a: Run, b: Run) -> str:
 
 def _never_arrive(a: Run, b: Run) -> str:
     """Say which of the two never reach the new kernel, why, and what the other one does."""
-    lost = {which: run for which, run in (("B", b), ("A", a)) if run.outcome in _UNFINISHED}
+    lost = {which: run for which, run in (("B", b), ("A", a)) if run.outcome in UNFINISHED}
     if len(lost) == 2:
         of_b, of_a = _ended(b), _ended(a)
         of_a = "for the same reason" if (a.outcome, of_a) == (b.outcome, of_b) else of_a

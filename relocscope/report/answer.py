@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 from relocscope.comparison import Comparison
 from relocscope.evidence import Fact, evidence
+from relocscope.limits import limit, translated_elsewhere
 from relocscope.regimes import place, register
 from relocscope.render import image_size, label, seconds
 from relocscope.runs import Run
-from relocscope.verdict import SAME_WITHIN, control_bits, limit, pace, translated_elsewhere
+from relocscope.verdict import SAME_WITHIN, control_bits, pace
 
 PLAIN: Mapping[str, str] = {
     "copy-outside-translated-regime": "The MMU and the data cache were switched on, but for another exception level "

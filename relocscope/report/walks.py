@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from relocscope.limits import translated_elsewhere
 from relocscope.regimes import regime_name
 from relocscope.runs import Run
-from relocscope.verdict import translated_elsewhere
 from traces.schema import MemoryType, Role
 from traces.trace import Trace
 

@@ -10,8 +10,9 @@ from synthetic import SCTLR_ON, copy_trace, epoch_row
 from relocscope.comparison import compare, speedup
 from relocscope.evidence import evidence
 from relocscope.focus import COPY, focus_of
+from relocscope.limits import limit, past_caches
 from relocscope.runs import Run, measure
-from relocscope.verdict import judge, limit
+from relocscope.verdict import judge
 from traces.schema import MARK, Access, Maintenance, Mark, MemoryType
 from traces.trace import Trace
 
@@ -68,7 +69,7 @@ def limit_of(trace: Trace) -> str | None:
     run = timed(trace)
     copy = focus_of(run, COPY)
     assert copy is not None
-    return limit(run, copy)
+    return past_caches(run, copy)
 
 
 LIMITS = [
@@ -84,6 +85,7 @@ LIMITS = [
 @pytest.mark.parametrize(("trace", "cause"), LIMITS, ids=[str(cause) for _, cause in LIMITS])
 def test_what_holds_a_run_back_comes_from_its_regime_and_types(trace: Trace, cause: str | None):
     assert limit_of(trace) == cause
+    assert limit(timed(trace)) == (cause or "instructions")
 
 
 def test_the_founding_question():
