@@ -50,7 +50,7 @@ _LOAD_HEADER = np.dtype(
 )
 
 _CLASS_64, _LITTLE_ENDIAN, _AARCH64 = 2, 1, 183
-_RELOCATABLE, _CORE = 1, 4
+_RELOCATABLE, _EXECUTABLE_FILE, _SHARED, _CORE = 1, 2, 3, 4
 _LOAD = 1
 _UNCOUNTED = 0xFFFF
 _SYMTAB, _RELA, _NOBITS = 2, 4, 8
@@ -73,12 +73,13 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class LoadSegment:
-    """A PT_LOAD of a core file: `memory_bytes` at `pa`, of which the first `file_bytes` are in the file."""
+    """A PT_LOAD: `memory_bytes` at `pa`, of which the first `file_bytes` are in the file."""
 
     pa: int
     memory_bytes: int
     offset: int
     file_bytes: int
+    va: int = 0
 
 
 def core_segments(path: Path, data: Buffer) -> tuple[LoadSegment, ...]:
@@ -88,9 +89,20 @@ def core_segments(path: Path, data: Buffer) -> tuple[LoadSegment, ...]:
     """
     if _kind(path, data) != _CORE:
         raise InputError(f"{path}: an ELF file, but no core dump (e_type must be {_CORE})")
+    return _load_segments(path, data)
+
+
+def program_segments(path: Path, data: Buffer) -> tuple[tuple[LoadSegment, ...], int]:
+    """Return what a linked program has in memory, and its entry point. Raises InputError for every other ELF file."""
+    if _kind(path, data) not in (_EXECUTABLE_FILE, _SHARED):
+        raise InputError(f"{path}: an ELF file that is not linked: link it to a fixed address (ld -Ttext=ADDRESS)")
+    return _load_segments(path, data), int(_HEADER.unpack_from(data)[7])
+
+
+def _load_segments(path: Path, data: Buffer) -> tuple[LoadSegment, ...]:
     *_, offset, _, _, _, entry_bytes, count, _, _, _ = _HEADER.unpack_from(data)
     if count == _UNCOUNTED:
-        raise InputError(f"{path}: ELF core with {_UNCOUNTED} program headers or more, which is not supported")
+        raise InputError(f"{path}: ELF file with {_UNCOUNTED} program headers or more, which is not supported")
     if entry_bytes != _LOAD_HEADER.itemsize or offset + count * entry_bytes > len(data):
         raise InputError(f"{path}: ELF program headers {offset:#x}+{count * entry_bytes:#x} are not inside the file")
     rows = np.frombuffer(data, _LOAD_HEADER, count, offset).copy()  # or the file could not be closed
@@ -103,9 +115,9 @@ def core_segments(path: Path, data: Buffer) -> tuple[LoadSegment, ...]:
             raise InputError(
                 f"{path}: truncated: ELF segment {number} is at {at:#x}+{inside:#x}, the file has {len(data):#x} bytes"
             )
-        found.append(LoadSegment(pa, size, at, inside))
+        found.append(LoadSegment(pa, size, at, inside, int(rows[number]["va"])))
     if not found:
-        raise InputError(f"{path}: ELF core without a segment of memory (PT_LOAD)")
+        raise InputError(f"{path}: ELF file without a segment of memory (PT_LOAD)")
     return tuple(found)
 
 
@@ -183,6 +195,25 @@ class Elf:
                 if place := self._place(symbols[row]):
                     return place
         return None
+
+    def addresses(self) -> dict[str, int]:
+        """Return the address of every symbol that a section has, by name."""
+        found: dict[str, int] = {}
+        for table in np.flatnonzero(self._sections["type"] == _SYMTAB):
+            strings = self._section_bytes(int(self._sections[table]["link"]))
+            symbols = self._symbols(self._sections[table])
+            if strings is None:
+                continue
+            placed = (symbols["section"] > 0) & (symbols["section"] < _FIRST_RESERVED_SECTION) & (symbols["name"] > 0)
+            for symbol in symbols[placed]:
+                name = self._name(int(symbol["name"]), *strings)
+                if name and not name.startswith("$"):
+                    found.setdefault(name, int(symbol["value"]))
+        return found
+
+    def _name(self, at: int, start: int, end: int) -> str:
+        stop = self._data.find(b"\0", start + at, min(end, start + at + _LONGEST_NAME))
+        return "" if stop < 0 else bytes(self._data[start + at : stop]).decode(errors="replace")
 
     def _symbols(self, section: Any) -> NDArray[Any]:
         size = int(section["size"])

@@ -25,10 +25,10 @@ from emu.regime import Regime
 from emu.register_files import read_registers, under_vhe
 from emu.registers import SYSTEM_REGISTERS
 from emu.scenario import Boot
-from emu.spans import Span, merge, page_spans
+from emu.spans import Span, merge, page_spans, range_rows
 from emu.walker import WalkAccess, translate
 from traces.errors import InputError
-from traces.schema import PAGE_BYTES, RANGE, Phase, Role
+from traces.schema import PAGE_BYTES, Phase, Role
 from traces.trace import Records
 
 _AARCH32 = 1 << 4
@@ -290,11 +290,7 @@ class RamGuest:
             Role.KIMAGE: tuple(self._structure()),
             Role.ZERO_PAGE: [Span(pa, page) for name, pa in self._arguments.items() if name == "zero_page"],
         }
-        rows = [(role, span) for role in sorted(by_role) for span in by_role[role]]
-        table = np.zeros(len(rows), RANGE)
-        for row, (role, span) in zip(table, rows, strict=True):
-            row["pa"], row["size"], row["role"] = span.pa, span.size, role
-        return table
+        return range_rows(by_role)
 
     def _vectors(self) -> Iterator[Span]:
         """Yield where the vectors of the PE's level are, and those that its hvc goes to."""

@@ -1,6 +1,6 @@
 """Span: a range of physical memory, and the few things one does with several of them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from traces.errors import InputError
-from traces.schema import PAGE_BYTES
+from traces.schema import PAGE_BYTES, RANGE, Role
+from traces.trace import Records
 
 PA_BITS = 52
 """The widest physical address that the architecture has (FEAT_LPA)."""
@@ -51,6 +52,15 @@ def merge(spans: Iterable[Span]) -> tuple[Span, ...]:
         elif span.size:
             merged.append(span)
     return tuple(merged)
+
+
+def range_rows(by_role: Mapping[Role, Iterable[Span]]) -> Records:
+    """Return Trace.ranges: every span with its role, by role."""
+    rows = [(span.pa, span.size, role) for role in sorted(by_role) for span in by_role[role]]
+    table = np.zeros(len(rows), RANGE)
+    for row, (pa, size, role) in zip(table, rows, strict=True):
+        row["pa"], row["size"], row["role"] = pa, size, role
+    return table
 
 
 def page_spans(pages: NDArray[np.uint64], page_bytes: int) -> tuple[Span, ...]:

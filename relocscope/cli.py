@@ -36,7 +36,8 @@ def relocscope(context: click.Context) -> None:
     """Run the arm64 kexec relocation and explain what the MMU and the caches bought it.
 
     CASE is a case name (`relocscope cases`), a case file (my.toml), image:PATH@el1|nvhe|vhe, elf:PATH@SYMBOL,
-    trace:FILE or ram:FILE,REGISTERS (a memory dump: docs/ram.md). Start with `relocscope explain`.
+    trace:FILE, ram:FILE,REGISTERS (a memory dump: docs/ram.md) or program:FILE@SYMBOL (your own copy loop:
+    docs/programs.md). Start with `relocscope explain`.
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())

@@ -1,11 +1,12 @@
-"""CASE as the command line takes it: a name, a case file, image:PATH@BOOT, elf:PATH@SYMBOL, trace:FILE or ram:FILES."""
+"""CASE as the command line takes it: a name, a case file, image:, elf:, program:, trace: or ram: and what they name."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from relocscope.bare_program import PROGRAM_KEYS, BareProgram
 from relocscope.case import BOOTS, KEYS, Case, case_from_file, case_names, override, shipped_case, unknown_key
 from traces.errors import InputError
 
@@ -35,6 +36,7 @@ class Operand:
     case: Case | None
     trace_path: Path | None = None
     ram: Ram | None = None
+    program: BareProgram | None = None
     core: str | None = None
     """Core asked for; None: the case's own."""
     core_settings: Mapping[str, Any] = field(default_factory=dict)
@@ -47,29 +49,65 @@ class Operand:
 def operand(text: str) -> Operand:
     """Find out what is meant. Raises InputError where nothing is."""
     kind, colon, rest = text.partition(":")
-    if colon and kind == "image":
-        path, boot = _split(text, rest, "image:PATH@el1, image:PATH@nvhe or image:PATH@vhe")
-        if boot not in BOOTS:
-            raise InputError(f"{text}: boot {boot!r} must be one of {', '.join(BOOTS)}")
-        return Operand(name=text, case=kernel_case(text, path, boot))
-    if colon and kind == "elf":
-        path, symbol = _split(text, rest, "elf:PATH@SYMBOL")
-        return Operand(name=text, case=kernel_case(text, path, "nvhe", symbol))
-    if colon and kind == "trace":
-        if not rest:
-            raise InputError(f"{text}: expected trace:FILE")
-        return Operand(name=text, case=None, trace_path=Path(rest))
-    if colon and kind == "ram":
-        *files, registers = rest.split(",")
-        if not files or not all(files) or not registers:
-            raise InputError(f"{text}: expected ram:FILE[@BASE][,FILE[@BASE]...],REGISTERS")
-        return ram_operand(files, registers, name=text)
+    if colon and kind in _KINDS:
+        return _KINDS[kind](text, rest)
     if text.endswith(".toml"):
         case = case_from_file(Path(text))
         return Operand(name=case.name, case=case)
     if text not in case_names() and ("/" in text or Path(text).is_file()):
         raise InputError(f"{text}: a case file ends in .toml; a kernel is written image:PATH@BOOT, a trace trace:FILE")
     return Operand(name=text, case=shipped_case(text))
+
+
+def _image(text: str, rest: str) -> Operand:
+    path, boot = _split(text, rest, "image:PATH@el1, image:PATH@nvhe or image:PATH@vhe")
+    if boot not in BOOTS:
+        raise InputError(f"{text}: boot {boot!r} must be one of {', '.join(BOOTS)}")
+    return Operand(name=text, case=kernel_case(text, path, boot))
+
+
+def _elf(text: str, rest: str) -> Operand:
+    path, symbol = _split(text, rest, "elf:PATH@SYMBOL")
+    return Operand(name=text, case=kernel_case(text, path, "nvhe", symbol))
+
+
+def _program(text: str, rest: str) -> Operand:
+    path, at, symbol = rest.rpartition("@")
+    if not at or Path(rest).is_file():
+        path, symbol = rest, ""
+    if not path or (at and path != rest and not symbol):
+        raise InputError(f"{text}: expected program:PATH or program:PATH@SYMBOL")
+    return program_operand(path, symbol, name=text)
+
+
+def _trace(text: str, rest: str) -> Operand:
+    if not rest:
+        raise InputError(f"{text}: expected trace:FILE")
+    return Operand(name=text, case=None, trace_path=Path(rest))
+
+
+def _dump(text: str, rest: str) -> Operand:
+    *files, registers = rest.split(",")
+    if not files or not all(files) or not registers:
+        raise InputError(f"{text}: expected ram:FILE[@BASE][,FILE[@BASE]...],REGISTERS")
+    return ram_operand(files, registers, name=text)
+
+
+_KINDS: Mapping[str, Callable[[str, str], Operand]] = {
+    "image": _image,
+    "elf": _elf,
+    "program": _program,
+    "trace": _trace,
+    "ram": _dump,
+}
+
+
+def program_operand(path: str, symbol: str, *, name: str = "") -> Operand:
+    """Make the operand of a bare-metal program."""
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such file")
+    text = f"program:{path}@{symbol}" if symbol else f"program:{path}"
+    return Operand(name=name or text, case=None, program=BareProgram(path=Path(path), symbol=symbol))
 
 
 def ram_operand(files: Sequence[str], registers: str, *, boot: str | None = None, name: str = "") -> Operand:
@@ -129,14 +167,16 @@ def with_settings(
     subject: Operand, settings: Mapping[str, Any], *, core: str | None = None, sample: bool | None = None
 ) -> Operand:
     """Return the operand with `--core` and settings: keys of the case applied, those of the core kept for it."""
-    of_case = {key: value for key, value in settings.items() if key in KEYS}
-    of_core = {key: value for key, value in settings.items() if key not in KEYS}
-    groups = {key.partition(".")[0] for key in KEYS if "." in key}
+    of_case = {key: value for key, value in settings.items() if key in KEYS or key in PROGRAM_KEYS}
+    of_core = {key: value for key, value in settings.items() if key not in of_case}
+    groups = {key.partition(".")[0] for key in (*KEYS, *PROGRAM_KEYS) if "." in key}
     for key in of_core:
         if "." not in key or key.partition(".")[0] in groups:
             raise InputError(f"--set: {key}: {unknown_key(key, KEYS)}")
-    case, ram = subject.case, subject.ram
-    if ram is not None:
+    case, ram, program = subject.case, subject.ram, subject.program
+    if program is not None:
+        program = program.with_settings(of_case)
+    elif ram is not None:
         ram = _ram_with(ram, of_case)
     elif case is None:
         for key in of_case:
@@ -145,11 +185,15 @@ def with_settings(
                     f"--set: {key}: a recorded trace is fixed; only initial, seed and keys of the core can change"
                 )
     else:
+        foreign = [key for key in of_case if key not in KEYS]
+        if foreign:
+            raise InputError(f"--set: {foreign[0]}: belongs to program:PATH@SYMBOL, not to a case")
         case = override(case, of_case)
     return dataclasses.replace(
         subject,
         case=case,
         ram=ram,
+        program=program,
         core=core or of_case.get("core") or subject.core,
         sample=subject.sample if sample is None else sample,
         core_settings={**subject.core_settings, **of_core},

@@ -141,13 +141,15 @@ def check_boot(subject: Operand, config: "CoreConfig") -> None:
 
 
 def functional_run(subject: Operand) -> "Trace":
-    """Return the trace of the case, of the dump, or of the file: what any number of cores may replay."""
+    """Return the trace of the case, of the dump, of the program, or of the file: what any number of cores may replay."""
     if subject.case is not None:
         return functional(functional_part(subject.case))
     if subject.ram is not None:
         from relocscope.emulate import ram_guest
 
         return ram_guest(subject.ram).run().trace
+    if subject.program is not None:
+        return subject.program.run()
     from traces.files import load
 
     return load(subject.trace_path or Path())

@@ -24,6 +24,8 @@ from relocscope.commands.options import (
     help="Memory of a real machine at its relocation: an ELF core, or raw with its base address; repeatable.",
 )
 @click.option("--regs", "registers", metavar="FILE", help="Its registers there: gdb's or QEMU's text, or JSON.")
+@click.option("--elf", metavar="FILE", help="A bare-metal program, linked or .S: the same as program:FILE@SYMBOL.")
+@click.option("--entry", metavar="SYMBOL", help="Where that program is entered; its start, if not given.")
 @machine_options
 @json_option
 def run(
@@ -33,6 +35,8 @@ def run(
     *,
     ram: tuple[str, ...],
     registers: str | None,
+    elf: str | None,
+    entry: str | None,
     core: str | None,
     size: str | None,
     settings: tuple[str, ...],
@@ -44,7 +48,7 @@ def run(
     The status is 1 where the run ends in a hang, a fault or the budget, or is not what a case file's [expect] states.
     """
     from relocscope.expectations import mismatches
-    from relocscope.operand import operand, ram_operand, with_settings
+    from relocscope.operand import operand, program_operand, ram_operand, with_settings
     from relocscope.progress import Progress
     from relocscope.runs import run_operand
     from traces.errors import InputError
@@ -55,6 +59,10 @@ def run(
         if not ram or registers is None:
             raise InputError("--ram, --regs: a memory dump needs both, memory and registers")
         subject = ram_operand(ram, registers, boot=boot)
+    elif elf is not None or entry is not None:
+        if elf is None or case is not None or kernel is not None:
+            raise InputError("--elf, --entry: a program is given by --elf, without CASE or --kernel")
+        subject = program_operand(elf, entry or "")
     else:
         subject = operand(case_of(case, kernel, boot))
     with Progress(f"running {subject.name}"):

@@ -24,15 +24,9 @@ _LOW_BYTES = 0x100_0000
 HEAP = 0x1_0000_0000
 """Where buffers lie; VA = PA, physically contiguous as a machine just booted gives them."""
 
-# MAIR_EL1 as Linux has it: 0 Device-nGnRnE, 3 Normal-NC, 4 Normal-WB. TCR_EL1 likewise: 48 bits, walks Write-Back and
-# inner shareable; TG0 is 0 for the 4K granule and 2 for the 16K one (facts/kernel.md 3.4).
-_MAIR, _TCR = 0xBB_FF44_0C04_00, 0x4_B510_3510
-_TG0_16K = 2 << 14
-_SCTLR_M_C_I = 0x30D0_0800 | 0x1005
 # VTCR_EL2: 40 bits of IPA, walks as above, RES1; SL0 is the tables'.
 _VTCR, _IPA_BITS = 1 << 31 | 2 << 16 | 3 << 12 | 1 << 10 | 1 << 8 | 24, 40
 _HCR_VM_RW = 1 << 31 | 1
-ATTRIBUTE_INDEX = {"Device-nGnRnE": 0, "Normal-NC": 3, "Normal-WB": 4}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,7 +98,8 @@ def _translate(
     cpu: "Cpu", memory: "PhysicalMemory", buffers: Sequence[Buffer], granule_bytes: int, stage2_leaf_bytes: int
 ) -> None:
     """Map code and buffers where they are, and turn translation and caches on at EL1."""
-    from emu.tables import AF, S2_NORMAL_WB, S2_READ, S2_WRITE, SH_INNER, TableBuilder, attr_index
+    from emu.identity import Mapped, map_to_itself
+    from emu.tables import AF, S2_NORMAL_WB, S2_READ, S2_WRITE, SH_INNER, TableBuilder
 
     free = TABLES
 
@@ -114,21 +109,15 @@ def _translate(
         free = pa + size
         return pa
 
-    tables = TableBuilder(memory, allocate, granule_bytes=granule_bytes)
-    tables.map(CODE, CODE, 4 * granule_bytes, AF | SH_INNER | attr_index(4), granule_bytes)
-    for buffer in buffers:
-        kind = AF | SH_INNER | attr_index(ATTRIBUTE_INDEX[buffer.memory_type])
-        leaf = max(buffer.leaf_bytes, granule_bytes)
-        tables.map(buffer.pa, buffer.pa, -(-buffer.size // leaf) * leaf, kind, leaf)
-    cpu.sysreg["MAIR_EL1"], cpu.sysreg["TTBR0_EL1"] = _MAIR, tables.ttbr
-    cpu.sysreg["TCR_EL1"] = _TCR | (_TG0_16K if granule_bytes == 16384 else 0)
+    code = Mapped(CODE, 4 * granule_bytes, leaf_bytes=granule_bytes)
+    mapped = [Mapped(each.pa, each.size, each.memory_type, each.leaf_bytes) for each in buffers]
+    map_to_itself(cpu, memory, [code, *mapped], allocate, granule_bytes=granule_bytes)
     if stage2_leaf_bytes:
         second = TableBuilder(memory, allocate, va_bits=_IPA_BITS, stage=2)
         for pa, size in ((CODE, _LOW_BYTES), *_regions(buffers)):
             second.map(pa, pa, size, AF | SH_INNER | S2_NORMAL_WB | S2_READ | S2_WRITE, stage2_leaf_bytes)
         cpu.sysreg["VTCR_EL2"], cpu.sysreg["VTTBR_EL2"] = _VTCR | second.sl0 << 6, second.ttbr
         cpu.sysreg["HCR_EL2"] = _HCR_VM_RW
-    cpu.sysreg["SCTLR_EL1"] = _SCTLR_M_C_I
 
 
 def _regions(buffers: Sequence[Buffer]) -> list[tuple[int, int]]:

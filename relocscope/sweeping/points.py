@@ -145,6 +145,9 @@ def capture_key(subject: Operand) -> str:
         }
         facts["bases"] = [base for _, base in subject.ram.files]
         named = [str(path) for path, _ in subject.ram.files] + [str(subject.ram.registers)]
+    elif subject.program is not None:
+        facts, named = dataclasses.asdict(subject.program), [str(subject.program.path)]
+        facts["path"] = ""
     else:
         facts, named = {}, [str(subject.trace_path)]
     facts["contents"] = [file_digest(name) for name in named if name]
