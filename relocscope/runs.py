@@ -141,7 +141,7 @@ def check_boot(subject: Operand, config: "CoreConfig") -> None:
 
 
 def functional_run(subject: Operand) -> "Trace":
-    """Return the trace of the case, of the dump, of the program, or of the file: what any number of cores may replay."""
+    """Return the trace of the case, dump, program or file: what any number of cores may replay."""
     if subject.case is not None:
         return functional(functional_part(subject.case))
     if subject.ram is not None:

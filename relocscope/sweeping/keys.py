@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from relocscope.bare_program import PROGRAM_KEYS, BareProgram
 from relocscope.case import KEYS, Case, is_functional, unknown_key
 from traces.errors import InputError
 
@@ -29,6 +30,9 @@ def key(name: str) -> Key:
     if name in KEYS:
         attribute = KEYS[name][0]
         return Key(name, is_functional(attribute), _kind(typing.get_type_hints(Case)[attribute]), _unit(attribute))
+    if name in PROGRAM_KEYS:
+        attribute = PROGRAM_KEYS[name][0]
+        return Key(name, True, _kind(typing.get_type_hints(BareProgram)[attribute]), _unit(attribute))
     from caches.config import PARTS
 
     table, _, field = name.partition(".")

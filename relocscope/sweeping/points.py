@@ -10,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from relocscope.bare_program import PROGRAM_KEYS
 from relocscope.case import KEYS, functional_part
 from relocscope.comparison import sides_of
 from relocscope.operand import Operand, operand, with_settings
@@ -62,6 +63,8 @@ class Side:
             return None
         if name == "core":
             return self.replayed.config.name
+        if self.subject.program is not None and name in PROGRAM_KEYS:
+            return plain_value(getattr(self.subject.program, PROGRAM_KEYS[name][0]))
         if name not in KEYS:
             return plain_value(self.replayed.config.value(name))
         if self.subject.case is None:

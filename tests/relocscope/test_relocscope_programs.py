@@ -142,3 +142,16 @@ def test_bad_programs_are_refused_in_one_line(tmp_path):
 def test_settings_of_programs_belong_to_programs():
     with pytest.raises(InputError, match="belongs to program:"):
         relocscope.run("v5.17-el1", set={"program.el": 1})
+
+
+def test_programs_can_be_swept(tmp_path):
+    settings = RAM | {"program.args": "0x80000000,0x81000000,0x1000"}
+    table = relocscope.sweep(
+        f"{MEMCPY}@copy_pairs",
+        grid={"program.mmu": ["on", "off"], "l2.size": ["256KiB", "1MiB"]},
+        set=settings,
+        out=tmp_path / "out",
+        workers=1,
+    )
+    rows = table.to_polars().to_dicts()
+    assert [row["seconds"] > 1e-5 for row in rows] == [False, False, True, True]
