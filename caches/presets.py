@@ -30,6 +30,10 @@ CORE_NAMES = (
 _TOP_KEYS = ("name", "title", "base", "calibrated")
 
 
+_DEEPEST = 16
+"""Files that build on each other, at most."""
+
+
 def core_names() -> tuple[str, ...]:
     """Names of the machines that ship with the project."""
     shipped = {entry.name for entry in (files("caches") / "presets").iterdir()}
@@ -47,35 +51,46 @@ def core(name: str) -> CoreConfig:
 
 def load_core(path: str | Path) -> CoreConfig:
     """Return a core from a TOML file, which may build on any preset."""
+    return _complete(_file(Path(path)), str(path))
+
+
+def _file(path: Path) -> dict[str, Any]:
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    return _complete(_parse(text, str(path)), str(path))
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not text") from None
+    return _parse(text, str(path))
 
 
 def _parse(text: str, where: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{where}: {error}") from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise InputError(f"{where}: not TOML: {' '.join(str(error).split())}") from None
 
 
 def _preset(name: str) -> dict[str, Any]:
     directory = files("caches") / "presets"
     if not name or "/" in name or name.startswith(".") or not (directory / f"{name}.toml").is_file():
-        raise InputError(f"core {name!r}: no such preset; known: {', '.join(core_names())}")
+        known = ", ".join(core_names())
+        raise InputError(f"core {name!r}: no such preset, and no file (my.toml) either; known: {known}")
     return _parse((directory / f"{name}.toml").read_text(encoding="utf-8"), f"{name}.toml")
 
 
 def _inherit(document: dict[str, Any], where: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Return the document over its base: tables merge field by field."""
+    """Return the document over its base, a preset or a file as named from this one: tables merge field by field."""
     base = document.get("base")
     if base is None:
         return document
-    if not isinstance(base, str) or base in seen:
+    if not isinstance(base, str) or base in seen or len(seen) >= _DEEPEST:
         raise InputError(f"{where}: base = {base!r}: must name another preset, and not go round in a circle")
-    merged = _inherit(_preset(base), f"{base}.toml", (*seen, base))
+    if base.endswith(".toml"):
+        file = Path(where).parent / base
+        merged = _inherit(_file(file), str(file), (*seen, base))
+    else:
+        merged = _inherit(_preset(base), f"{base}.toml", (*seen, base))
     for key, value in document.items():
         if isinstance(value, dict) and isinstance(merged.get(key), dict):
             merged[key] = merged[key] | value

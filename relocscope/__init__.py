@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from relocscope.attached import Model
+    from relocscope.calibration import Calibration
     from relocscope.checking import Check
     from relocscope.comparison import Comparison
     from relocscope.hypotheses import Observation, Theories
     from relocscope.runs import Run
     from relocscope.sweeping.table import Table
 
-__all__ = ["attach", "cases", "check", "cores", "explain", "run", "sweep", "theories"]
+__all__ = ["attach", "calibrate", "cases", "check", "cores", "explain", "run", "sweep", "theories"]
 
 
 def run(
@@ -182,6 +183,24 @@ def sweep(
         return run(plan, Path(out), means)
     with TemporaryDirectory(prefix="relocscope-sweep-") as directory:
         return run(plan, Path(directory), means)
+
+
+def calibrate(
+    observed: "Sequence[str | Observation]" = (),
+    *,
+    core: str,
+    tinymembench: Sequence[str] = (),
+    lmbench: Sequence[str] = (),
+    boot: str | None = None,
+    case: str | None = None,
+    error: float = 0.05,
+) -> "Calibration":
+    """Fit a core to a person's own measurements, as `relocscope calibrate` does; `.preset(name, base)` is the file."""
+    from relocscope.calibration import calibrate_of
+
+    return calibrate_of(
+        observed, core=core, tinymembench=tinymembench, lmbench=lmbench, boot=boot, case=case, error=error
+    )
 
 
 def cases() -> tuple[str, ...]:

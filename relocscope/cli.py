@@ -8,6 +8,7 @@ import click
 
 from relocscope.commands import (
     accuracy,
+    calibrate,
     check,
     explain,
     kernel,
@@ -55,6 +56,7 @@ for command in (
     lists.mechanisms,
     kernel.import_,
     theories.theories,
+    calibrate.calibrate,
     trace.trace,
     accuracy.validate,
     accuracy.microbench,

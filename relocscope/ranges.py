@@ -4,6 +4,7 @@ A preset marks a number `estimated` with its two ends, or with its choices (`cac
 what several of them do together is taken as the sum of independent deviations of the logarithm (`interval`).
 """
 
+import dataclasses
 import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -64,6 +65,14 @@ def estimates(config: "CoreConfig") -> list[Estimate]:
         if others:
             found.append(Estimate(key=key, value=config.value(key), span=origin.estimated, others=others))
     return found
+
+
+def is_whole(key: str) -> bool:
+    """Whether a core's number can only be whole: its field's type says so, not how a preset writes it."""
+    from caches.config import PARTS
+
+    table, _, name = key.partition(".")
+    return next(entry.type for entry in dataclasses.fields(PARTS[table]) if entry.name == name) is int
 
 
 def moved(config: "CoreConfig", changes: "dict[str, Any]") -> "CoreConfig | None":

@@ -14,7 +14,7 @@ from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from relocscope.contributions import attribute, pieces
-from relocscope.ranges import Estimate, between, estimates, moved, responses
+from relocscope.ranges import Estimate, between, estimates, is_whole, moved, responses
 from relocscope.runs import Run
 from relocscope.verdict import judge
 
@@ -268,10 +268,10 @@ def _flip(question: Question, number: Number, sampled: bool) -> Flip | None:
 
 def _crossing(question: Question, label: str, near: Any, far: At) -> Flip:
     """Find the value between `near`, where the verdict is the usual one, and `far`, where it is not, by bisection."""
-    usual = question.estimate(label).value
+    usual, whole = question.estimate(label).value, is_whole(question.estimate(label).key)
     for _ in range(HALVINGS):
         between_them = math.sqrt(near * far.value) if near * far.value > 0 else (near + far.value) / 2
-        middle = round(between_them) if isinstance(usual, int) else between_them
+        middle = round(between_them) if whole else between_them
         found = question.at(label, middle) if middle not in (near, far.value) else None
         if found is None:
             break
@@ -304,9 +304,9 @@ def _is_number(value: Any) -> bool:
 
 def _followed(question: Question, number: Number, end: float, factor: float) -> Flip | None:
     """Make it larger or smaller, from the end of its range on, until the verdict is another one."""
-    near = end
+    near, whole = end, is_whole(question.estimate(number.key).key)
     for _ in range(STRIDES):
-        value = round(near * factor) if isinstance(number.value, int) else near * factor
+        value = round(near * factor) if whole else near * factor
         at = question.at(number.key, value) if value != near else None
         if at is None:
             return None

@@ -190,7 +190,7 @@ def _of_board(board: Mapping[str, Any], config: "CoreConfig") -> Iterator[Row]:
         yield row("memset", microbench.COPY_BYTES, "B/s", board["memset"] * 1e6, rate)
     for number, (leaf_text, measured) in enumerate(board.get("latency_ns", {}).items()):
         ladder = microbench.latency(config, parse_size(leaf_text, leaf_text), stage2_leaf_bytes=stage2)
-        as_measured = _as_tinymembench(ladder, board, config, number)
+        as_measured = as_tinymembench(ladder, board, config.l3.size or config.l2.size, number)
         l1d_ns = config.l1d.hit_cycles * 1e9 / config.frequency_hz
         for size_text, extra in zip(references()["sizes"], measured, strict=True):
             size = parse_size(size_text, size_text)
@@ -201,11 +201,13 @@ def _of_board(board: Mapping[str, Any], config: "CoreConfig") -> Iterator[Row]:
             yield row(f"nc-read/{width}", microbench.READ_BYTES, "ns", int(width) * 1e3 / rate, reads[int(width)])
 
 
-def _as_tinymembench(
-    ladder: Mapping[int, float], board: Mapping[str, Any], config: "CoreConfig", number: int
+def as_tinymembench(
+    ladder: Mapping[int, float], board: Mapping[str, Any], cached: int, number: int
 ) -> dict[int, float]:
-    """Return the ladder with the first reads that its figures have: from the last cache, or at what memory takes."""
-    cached = config.l3.size or config.l2.size
+    """Return the ladder with the first reads that its figures have: from the last cache, or at what memory takes.
+
+    `board` has `reads` and `repeats` if they are not the original's; `cached` is what the last cache holds.
+    """
     from_cache = max((ns for size, ns in ladder.items() if size <= cached // 2), default=0.0)
     measured: dict[int, float] = {}
     for size, warm in ladder.items():
