@@ -3,6 +3,7 @@
 Memory does not grow with the trace, whose arrays may be mapped files.
 """
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -218,6 +219,20 @@ class Replay:
                 lines.popitem()
         if self._steady:
             self._steady.forget()
+
+    def digest(self) -> str:
+        """Return a SHA-256 of all that the model remembers and counts; the same on any machine."""
+        found = hashlib.sha256()
+        for name, array in self._changing():
+            if name != "words":
+                found.update(array.tobytes())
+                continue
+            for each in array.dtype.names or ():
+                # Members are addresses of the host; the other two are what `_drain` has taken out.
+                if each not in MACHINE_TYPE.layout.members and each not in ("stale", "lost"):
+                    found.update(array[each].tobytes())
+        found.update(repr((list(self._stale), list(self._lost))).encode())
+        return found.hexdigest()
 
     def _changing(self) -> Iterator[tuple[str, NDArray[Any]]]:
         """Yield what a replay changes, by name."""

@@ -44,6 +44,8 @@ class Operand:
     """Time the copy by a sample of it."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Everything that was set over the case, as it was written."""
+    text: str = ""
+    """What `operand` makes it of again, from any directory; empty for what is no text."""
 
 
 def operand(text: str) -> Operand:
@@ -53,22 +55,23 @@ def operand(text: str) -> Operand:
         return _KINDS[kind](text, rest)
     if text.endswith(".toml"):
         case = case_from_file(Path(text))
-        return Operand(name=case.name, case=case)
+        return Operand(name=case.name, case=case, text=str(Path(text).absolute()))
     if text not in case_names() and ("/" in text or Path(text).is_file()):
         raise InputError(f"{text}: a case file ends in .toml; a kernel is written image:PATH@BOOT, a trace trace:FILE")
-    return Operand(name=text, case=shipped_case(text))
+    return Operand(name=text, case=shipped_case(text), text=text)
 
 
 def _image(text: str, rest: str) -> Operand:
     path, boot = _split(text, rest, "image:PATH@el1, image:PATH@nvhe or image:PATH@vhe")
     if boot not in BOOTS:
         raise InputError(f"{text}: boot {boot!r} must be one of {', '.join(BOOTS)}")
-    return Operand(name=text, case=kernel_case(text, path, boot))
+    return Operand(name=text, case=kernel_case(text, path, boot), text=f"image:{path.absolute()}@{boot}")
 
 
 def _elf(text: str, rest: str) -> Operand:
     path, symbol = _split(text, rest, "elf:PATH@SYMBOL")
-    return Operand(name=text, case=kernel_case(text, path, "nvhe", symbol))
+    case = kernel_case(text, path, "nvhe", symbol)
+    return Operand(name=text, case=case, text=f"elf:{path.absolute()}@{symbol}")
 
 
 def _program(text: str, rest: str) -> Operand:
@@ -117,7 +120,13 @@ def ram_operand(files: Sequence[str], registers: str, *, boot: str | None = None
         name=name or f"ram:{','.join([*files, registers])}",
         case=None,
         ram=Ram(files=parts, registers=Path(registers), boot=boot),
+        text=_ram_text(parts, Path(registers)) if boot is None else "",
     )
+
+
+def _ram_text(parts: Sequence[tuple[Path, int | None]], registers: Path) -> str:
+    files = [f"{path.absolute()}" if base is None else f"{path.absolute()}@{base:#x}" for path, base in parts]
+    return f"ram:{','.join([*files, str(registers.absolute())])}"
 
 
 def _based(text: str) -> tuple[Path, int | None]:

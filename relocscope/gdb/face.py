@@ -18,7 +18,7 @@ def serve_gdb(control: Control, host: str, port: int, json_out: IO[str] | None) 
 
     def report(event: str, facts: dict[str, Any]) -> None:
         if json_out is not None:
-            json_out.write(json.dumps({"event": event, **facts}) + "\n")
+            json_out.write(json.dumps({"schema": "relocscope/step-gdb/1", "event": event, **facts}) + "\n")
             json_out.flush()
         if json_out is None or json_out.name not in ("-", "<stdout>"):
             sys.stdout.write(f"{_in_words(event, facts)}\n")

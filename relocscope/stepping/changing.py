@@ -1,8 +1,8 @@
 """Changing: the commands that set stops, registers, memory and code."""
 
-from relocscope.stepping import stops, words
+from relocscope.stepping import words
 from relocscope.stepping.control import Answer, Control, Words
-from relocscope.stepping.stop_words import stop_of, write_of
+from relocscope.stepping.stop_words import stop_of, watched
 from traces.errors import InputError
 
 # -- Stops ------------------------------------------------------------------------------------------------------------
@@ -17,18 +17,7 @@ def break_(control: Control, said: Words) -> Answer:
 
 def watch(control: Control, said: Words) -> Answer:
     """Set a watchpoint."""
-    if len(said) == 1:
-        return control.add_stop(write_of(said[0]))
-    space, kind = "va", "access"
-    for word in said[2:]:
-        if word.lower() in ("va", "pa"):
-            space = word.lower()
-        elif word.lower() in stops.ACCESSES:
-            kind = word.lower()
-        else:
-            raise InputError(f"watch: {word}: must be va, pa, {', '.join(stops.ACCESSES)}")
-    start = words.address(control.session, said[0])
-    return control.add_stop(stops.at_access(start, words.number(said[1], "length"), space, kind))
+    return control.add_stop(watched(control.session, said))
 
 
 def delete(control: Control, said: Words) -> Answer:

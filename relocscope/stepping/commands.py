@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from relocscope.stepping import changing, looking, moving, texts
+from relocscope.stepping import changing, keeping, looking, moving, texts
 from relocscope.stepping.control import Answer, Control, Words
 from traces.errors import InputError
 
@@ -77,7 +77,7 @@ COMMANDS: dict[str, Command] = {
     "goto": Command("goto insn|cycle N", "to a place by its number", moving.goto, (2, 2)),
     "restart": Command("restart", "to the first instruction", moving.restart, (0, 0)),
     "break": Command("break ADDR", "stop there; also all that `until` takes", changing.break_, (1, 2)),
-    "watch": Command("watch ADDR LEN [va|pa]", "stop at accesses; watch REG: at writes of it", changing.watch, (1, 3)),
+    "watch": Command("watch ADDR LEN [va|pa]", "also: read, write; watch REG: its writes", changing.watch, (1, 4)),
     "delete": Command("delete N", "forget a stop", changing.delete, (1, 1)),
     "where": Command("where", "where it stands", looking.where, (0, 0)),
     "list": Command("list [N]", "the code around, with what it cost", looking.list_, (0, 1)),
@@ -90,9 +90,12 @@ COMMANDS: dict[str, Command] = {
     "caches": Command("caches ADDR [pa]", "the set of each level that it falls into", looking.caches, (1, 2)),
     "tlb": Command("tlb ADDR", "the entries that translate it", looking.tlb, (1, 1)),
     "buffers": Command("buffers", "misses and stores under way", looking.buffers, (0, 0)),
-    "info": Command("info [TOPIC]", "run, breaks, map, kimage, symbols", looking.info, (0, 1)),
-    "set": Command("set REG VALUE", "xN, sp, NAME_ELx, NAME_ELx.FIELD, or [ADDR]: a word", changing.set_, (2, 2)),
+    "info": Command("info [TOPIC]", "run, breaks, changes, map, kimage, symbols", looking.info, (0, 1)),
+    "set": Command("set REG VALUE", "xN, sp, pc, pstate, vN, NAME_ELx, NAME_ELx.FIELD, [ADDR]", changing.set_, (2, 2)),
     "patch": Command('patch ADDR "ASM"', "assemble in place", changing.patch, (2, 2)),
+    "save": Command("save FILE", "the session: case, changes, stops, place", keeping.save, (1, 1)),
+    "load": Command("load FILE", "go on with a saved session", keeping.load, (1, 1)),
+    "export": Command("export FILE [FROM [TO]]", "the walk as .csv or .json; the view as .txt", keeping.export, (1, 3)),
     "help": Command("help [COMMAND]", "this", _help, (0, 1)),
     "quit": Command("quit", "end", _quit, (0, 0)),
 }

@@ -30,6 +30,8 @@ class Control:
     stops: dict[int, Stop] = field(default_factory=dict)
     """By number: breakpoints and watchpoints."""
     next_stop: int = 1
+    walked_from: int = 0
+    """Where the walk to here began: the start, or where a jump (`goto`, `restart`) led."""
     interrupted: Callable[[], bool] = lambda: False
     """Asked every now and then while something is looked for: whether to break off."""
 
@@ -42,9 +44,16 @@ class Control:
         """Go there, but not beyond either end."""
         end = self.session.timeline.end
         self.session.go(min(max(number, 0), end))
+        self.walked_from = min(self.walked_from, self.session.number)
         if number > end or (self.session.at_end and not stopped):
             stopped = "the end"
         return self.here(stopped or ("the start" if number < 0 else ""))
+
+    def jump(self, number: int) -> Answer:
+        """Go there, and begin to walk anew."""
+        answer = self.move(number)
+        self.walked_from = self.session.number
+        return answer
 
     def seek(self, wanted: Sequence[tuple[str, Stop]]) -> Answer:
         """Go to the first place after this instruction where any of them holds, or to the end."""

@@ -105,12 +105,18 @@ def buffers(control: Control, _: Words) -> Answer:
     return Answer(facts, "\n".join(lines))
 
 
+TOPICS = ("run", "breaks", "changes", "map", "kimage", "symbols")
+
+
 def info(control: Control, said: Words) -> Answer:
     """Show facts of the run, stops, the memory map, the list or the symbols."""
-    session, topic = control.session, said[0] if said else "run"
+    session, topic = control.session, words.one_of(said[0], TOPICS, "info") if said else "run"
     if topic == "breaks":
         listed = [{"stop": number, "what": stop.words} for number, stop in control.stops.items()]
         return Answer({"stops": listed}, "\n".join(f"{one['stop']}: {one['what']}" for one in listed) or "none")
+    if topic == "changes":
+        made = [{**change.facts(), "what": str(change)} for change in session.changes]
+        return Answer({"changes": made}, "\n".join(f"#{one['insn']}  {one['what']}" for one in made) or "none")
     if topic == "map":
         rows = views.memory_map(session)
         return Answer({"map": rows}, texts.table([(row["role"], row["pa"], row["bytes"]) for row in rows]))
@@ -122,8 +128,6 @@ def info(control: Control, said: Words) -> Answer:
     if topic == "symbols":
         named = {name: f"{va:#x}" for name, va in sorted(session.symbols.items(), key=lambda item: item[1])}
         return Answer({"symbols": named}, texts.table([(va, name) for name, va in named.items()]))
-    if topic != "run":
-        raise InputError(f"info: {topic}: must be run, breaks, map, kimage or symbols")
     facts = {
         "case": session.subject.name,
         "core": session.config.name,

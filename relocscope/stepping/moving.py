@@ -51,32 +51,29 @@ def until(control: Control, said: Words) -> Answer:
 
 def back(control: Control, said: Words) -> Answer:
     """Go back by instructions, or to the last place of what is named."""
-    if said and said[0] == "until":
+    if said and said[0] and "until".startswith(said[0]):
         if len(said) < 2:
             raise InputError("back until: of what? As with `until`")
         return control.seek_back([(stop.words, stop) for stop in stop_of(control.session, said[1:])])
     if len(said) > 1:
         raise InputError("back: write it as: back [N], or back until ...")
-    if said and said[0] == "continue":
+    if said and said[0] and "continue".startswith(said[0]):
         return control.seek_back(control.set_stops())
     return control.move(control.session.number - words.count(said[0] if said else None))
 
 
 def goto(control: Control, said: Words) -> Answer:
     """Go to a place by its number."""
-    kind, value = said[0], words.number(said[1])
+    kind, value = words.one_of(said[0], ("insn", "cycle"), "goto"), words.number(said[1])
     if value < 0:
         raise InputError(f"goto: {value}: must not be negative")
     if kind == "insn":
         if value > control.session.timeline.end:
             raise InputError(f"goto: insn {value}: the run has {control.session.timeline.end}")
-        return control.move(value)
-    if kind == "cycle":
-        return control.move(control.session.number_at_cycle(value))
-    raise InputError(f"goto {kind}: must be insn or cycle")
+        return control.jump(value)
+    return control.jump(control.session.number_at_cycle(value))
 
 
 def restart(control: Control, _: Words) -> Answer:
     """Go to the first instruction."""
-    control.session.restart()
-    return control.here()
+    return control.jump(0)

@@ -1,13 +1,15 @@
 """Line mode: commands from stdin, one a line, answers as text or as JSON Lines."""
 
 import json
+import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
-from relocscope.stepping.commands import COMMANDS, run
+from relocscope.stepping.commands import run
+from relocscope.stepping.completion import completions
 from relocscope.stepping.control import Answer, Control
 from traces.errors import InputError
 
@@ -24,9 +26,10 @@ def converse(control: Control, json_out: IO[str] | None = None, *, text: bool = 
     """
     for line in _lines(control):
         try:
-            answer = run(control, line)
-        except (InputError, KeyboardInterrupt) as error:
-            _refuse(line, str(error) or "interrupted", json_out)
+            with _breaking_in(control):
+                answer = run(control, line)
+        except InputError as error:
+            _refuse(line, str(error), json_out)
             continue
         if answer is None:
             continue
@@ -35,20 +38,38 @@ def converse(control: Control, json_out: IO[str] | None = None, *, text: bool = 
         _say(line, answer, json_out, text=text)
 
 
+@contextmanager
+def _breaking_in(control: Control) -> Iterator[None]:
+    """Let Ctrl-C break off a search of a command that a person typed, where it has come to; elsewhere it ends all."""
+    if not sys.stdin.isatty():
+        yield
+        return
+    pressed: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
+    control.interrupted = lambda: bool(pressed)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        control.interrupted = lambda: False
+
+
 def _say(line: str, answer: Answer, json_out: IO[str] | None, *, text: bool) -> None:
-    if json_out is not None:
-        json_out.write(json.dumps({"command": line.strip(), **answer.facts}) + "\n")
-        json_out.flush()
+    _write_json(line, answer.facts, json_out)
     if text:
         sys.stdout.write(f"{answer.text}\n")
         sys.stdout.flush()
 
 
 def _refuse(line: str, error: str, json_out: IO[str] | None) -> None:
-    if json_out is not None:
-        json_out.write(json.dumps({"command": line.strip(), "error": error}) + "\n")
-        json_out.flush()
+    _write_json(line, {"error": error}, json_out)
     sys.stderr.write(f"relocscope: {' '.join(error.split())}\n")
+
+
+def _write_json(line: str, facts: Mapping[str, Any], json_out: IO[str] | None) -> None:
+    if json_out is not None:
+        json_out.write(json.dumps({"schema": "relocscope/step/1", "command": line.strip(), **facts}) + "\n")
+        json_out.flush()
 
 
 def _lines(control: Control) -> Iterator[str]:
@@ -61,7 +82,11 @@ def _lines(control: Control) -> Iterator[str]:
     last = ""
     try:
         while True:
-            line = input(PROMPT)
+            try:
+                line = input(PROMPT)
+            except KeyboardInterrupt:
+                sys.stdout.write("\n")
+                continue
             last = line if line.strip() else last
             yield last
     except EOFError:
@@ -82,10 +107,8 @@ def _edited(control: Control) -> Callable[[], None]:
     readline.set_history_length(_HISTORY_LINES)
 
     def complete(text: str, number: int) -> str | None:
-        first = not readline.get_line_buffer()[: readline.get_begidx()].strip()
-        known = list(COMMANDS) if first else [*control.session.symbols, *COMMANDS]
-        fitting = [f"{name} " for name in known if name.startswith(text)]
-        return fitting[number] if number < len(fitting) else None
+        fitting = completions(control.session, readline.get_line_buffer()[: readline.get_begidx()], text)
+        return f"{fitting[number]} " if number < len(fitting) else None
 
     readline.set_completer_delims(" ")
     readline.set_completer(complete)

@@ -40,6 +40,8 @@ class Session:
         self.config = self.stepped.config
         self.edits: tuple[Edit, ...] = ()
         self.changes: tuple[Change, ...] = ()
+        self._bases: tuple[tuple[int, Trace], ...] = ()
+        """The trace as it was before the changes at each number."""
         self._on_way: Callable[[int], None] = _nothing
         self._begin(self.stepped.trace)
 
@@ -113,12 +115,11 @@ class Session:
 
         What was changed later than here is undone.
         """
-        from emu.rerun import Edit
         from traces.join import joined
 
         for change in changes:
             change.check(self.machine)
-        number, place = self.number, self.timeline.place(self.number)
+        number = self.number
         self.rerun.close()
         for change in changes:
             change.apply(self.rerun.machine)
@@ -126,18 +127,26 @@ class Session:
         meta = {**self.trace.meta, **{key: rest.meta[key] for key in ("outcome", "reason", "fault")}}
         rest = dataclasses.replace(rest, ranges=self.trace.ranges, meta=meta)
         self.changes = (*(each for each in self.changes if each.insn <= number), *changes)
-        at = place.execution + (place.insns > 0)
-        here = [each for each in self.changes if each.insn == number]
+        base = next((trace for at, trace in self._bases if at >= number), self.trace)
+        self._bases = (*(each for each in self._bases if each[0] < number), (number, base))
+        place = Timeline.of(base).place(number)
+        edit = self._edit(place)
+        self.edits = (*(each for each in self.edits if each.execution < edit.execution), edit)
+        self._begin(joined(base, *place, rest))
+        self.go(number)
+
+    def _edit(self, place: Place) -> "Edit":
+        """Return all that is changed here, as one edit; `place` is of the trace without it."""
+        from emu.rerun import Edit
+
+        here = [each for each in self.changes if each.insn == self.number]
 
         def apply(machine: "Machine") -> None:
             for change in here:
                 change.apply(machine)
 
-        known = next((each.insns for each in self.edits if each.execution == at and not place.insns), place.insns)
         pages = tuple(page for change in here for page in change.pages)
-        self.edits = (*(each for each in self.edits if each.execution < at), Edit(at, known, apply, pages))
-        self._begin(joined(self.trace, *place, rest))
-        self.go(number)
+        return Edit(place.execution + (place.insns > 0), place.insns, apply, pages)
 
     def _budget(self) -> int:
         return 2 * self.timeline.end + 10_000_000

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from relocscope.stepping.session import Session
 from traces.errors import InputError
-from traces.schema import Access, Mark, MemoryType
+from traces.schema import PAGE_BYTES, Access, Mark, MemoryType
 from traces.search import (
     Condition,
+    Places,
     at_address,
     beginning,
     first_after,
@@ -45,6 +46,8 @@ class Stop:
     """One thing to stop for. Just one of `condition` (of the trace) and `count` (of the model) is there."""
 
     words: str
+    said: str = ""
+    """The command that sets it, wherever the session stands then."""
     condition: Condition | None = None
     count: "Callable[[Replay], int] | None" = None
 
@@ -74,7 +77,7 @@ class Stop:
 
 def at_pc(va: int) -> Stop:
     """Stop at the instruction at an address."""
-    return Stop(f"the instruction at {va:#x}", at_address(va))
+    return Stop(f"the instruction at {va:#x}", f"break pc {va:#x}", at_address(va))
 
 
 def at_level(el: int) -> Stop:
@@ -87,13 +90,14 @@ def at_level(el: int) -> Stop:
         here: NDArray[np.bool_] = (levels[rows] == el) & (levels[np.maximum(rows - 1, 0)] != el)
         return here
 
-    return Stop(f"EL{el}", beginning([Mark.EPOCH], arrives))
+    return Stop(f"EL{el}", f"break el {el}", beginning([Mark.EPOCH], arrives))
 
 
 def at_device() -> Stop:
     """Stop at a load or store of Device memory of any kind."""
     return Stop(
         "a load or store of Device memory",
+        "break device",
         touching(lambda table: (table["memory_type"] <= MemoryType.DEVICE_GRE) & np.isin(table["access"], _MOVES_DATA)),
     )
 
@@ -104,7 +108,8 @@ def of_type(name: str) -> Stop:
     if name.lower() not in kinds:
         raise InputError(f"{name}: no memory type; {', '.join(kind.label for kind in MemoryType)}")
     kind = kinds[name.lower()]
-    return Stop(f"a {kind.label} access", touching(lambda table: table["memory_type"] == kind))
+    what = f"a {kind.label} access"
+    return Stop(what, f"break type {kind.label}", touching(lambda table: table["memory_type"] == kind))
 
 
 def at_access(start: int, size: int, field: str = "va", kind: str = "access") -> Stop:
@@ -113,13 +118,16 @@ def at_access(start: int, size: int, field: str = "va", kind: str = "access") ->
         raise InputError(f"length {size}: must be positive")
     inside, kinds = overlapping(start, size, field), ACCESSES[kind]
     what = f"{'an' if kind == 'access' else 'a'} {kind} of {field} {start:#x}+{size:#x}"
-    return Stop(what, touching(lambda table: inside(table) & np.isin(table["access"], kinds)))
+    said = f"watch {start:#x} {size} {field} {kind}"
+    return Stop(what, said, touching(lambda table: inside(table) & np.isin(table["access"], kinds)))
 
 
 def writing_register(number: int) -> Stop:
     """Stop at what writes X0..X30 or SP (31)."""
+    name = "sp" if number == 31 else f"x{number}"
     return Stop(
-        f"a write of {'sp' if number == 31 else f'x{number}'}",
+        f"a write of {name}",
+        f"watch {name}",
         instructions(lambda insns: (insns["dst"] == number).any(axis=1)),
     )
 
@@ -130,60 +138,68 @@ def writing_system_register(name: str) -> Stop:
 
     crn, crm, op0, op1, op2 = encoding(name.upper())
     word = 0xD500_0000 | op0 << 19 | op1 << 16 | crn << 12 | crm << 8 | op2 << 5
-    return Stop(f"a write of {name.upper()}", instructions(lambda insns: (insns["word"] & ~np.uint32(31)) == word))
+    what, said = f"a write of {name.upper()}", f"watch {name.upper()}"
+    return Stop(what, said, instructions(lambda insns: (insns["word"] & ~np.uint32(31)) == word))
 
 
 def at_regime() -> Stop:
     """Stop at a new translation regime, or new tables or code under the present one."""
-    return Stop("a change of regime", beginning([Mark.EPOCH]))
+    return Stop("a change of regime", "break regime", beginning([Mark.EPOCH]))
 
 
 def at_exception() -> Stop:
     """Stop at the first instruction after an exception."""
-    return Stop("an exception", beginning([Mark.EXCEPTION]))
+    return Stop("an exception", "break exception", beginning([Mark.EXCEPTION]))
 
 
 def at_miss(part: str) -> Stop:
     """Stop at a miss in a cache or a TLB."""
     if part not in (*LEVELS, *TLBS):
         raise InputError(f"{part}: no cache and no TLB; {', '.join((*LEVELS, *TLBS))}")
-    return Stop(f"a miss in {part}", count=lambda replay: replay.count(part, "misses"))
+    return Stop(f"a miss in {part}", f"break miss {part}", count=lambda replay: replay.count(part, "misses"))
 
 
 def at_walk() -> Stop:
     """Stop at a table walk."""
-    return Stop("a table walk", count=lambda replay: replay.count("walk", "walks"))
+    return Stop("a table walk", "break walk", count=lambda replay: replay.count("walk", "walks"))
 
 
 def at_page(session: Session, page: int) -> Stop:
     """Stop at the first store to that page of the image, counted in the order in which the run stores them."""
-    pages, executions = session.page_starts
-    if not 0 <= page < len(pages):
-        raise InputError(f"page {page}: the run stores {len(pages)} pages")
-    inside = overlapping(int(pages[page]), 4096)
-    within = touching(lambda table: inside(table) & np.isin(table["access"], _STORES))
-    return Stop(
-        f"the first store to page {page}",
-        lambda trace, start, stop: (
-            within(trace, start, min(stop, int(executions[page]) + 1))[:1]
-            if start <= int(executions[page])
-            else np.zeros((0, 2), np.int64)
-        ),
-    )
+    pages = len(session.kimage.sources)
+    if not 0 <= page < pages:
+        raise InputError(f"page {page}: the image has {pages}")
+
+    def places(trace: Trace, start: int, stop: int) -> Places:
+        stored, executions = session.page_starts
+        first = int(executions[page]) if page < len(stored) else stop
+        if not start <= first < stop:
+            return np.zeros((0, 2), np.int64)
+        inside = overlapping(int(stored[page]), PAGE_BYTES)
+        within = touching(lambda table: inside(table) & np.isin(table["access"], _STORES))
+        return within(trace, first, first + 1)[:1]
+
+    return Stop(f"the first store to page {page}", f"break page {page}", places)
 
 
-def at_hazard() -> tuple[Stop, ...]:
-    """Stop where it goes wrong: stale data read, dirty data lost, an exception that the guest did not ask for."""
+def at_stale() -> Stop:
+    """Stop where stale data are read."""
+    return Stop("stale data are read", "break stale", count=lambda replay: replay.count("truth", "stale"))
+
+
+def at_lost() -> Stop:
+    """Stop where dirty data are lost."""
+    return Stop("dirty data are lost", "break lost", count=lambda replay: replay.count("truth", "lost"))
+
+
+def at_fault() -> Stop:
+    """Stop at an exception that the guest did not ask for."""
 
     def unmeant(trace: Trace, marks: Records) -> NDArray[np.bool_]:
         faults: NDArray[np.bool_] = trace.exceptions["meant"][marks["a"].astype(np.int64)] == 0
         return faults
 
-    return (
-        Stop("stale data are read", count=lambda replay: replay.count("truth", "stale")),
-        Stop("dirty data are lost", count=lambda replay: replay.count("truth", "lost")),
-        Stop("a fault", beginning([Mark.EXCEPTION], unmeant)),
-    )
+    return Stop("a fault", "break fault", beginning([Mark.EXCEPTION], unmeant))
 
 
 def outside(session: Session, name: str) -> Stop:
@@ -192,4 +208,4 @@ def outside(session: Session, name: str) -> Stop:
     start = session.symbols[name]
     end = min((va for va, _ in named if va > start), default=start + 4096)
     low, high = np.uint64(start), np.uint64(end)
-    return Stop(f"the end of {name}", instructions(lambda insns: (insns["va"] < low) | (insns["va"] >= high)))
+    return Stop(f"the end of {name}", condition=instructions(lambda insns: (insns["va"] < low) | (insns["va"] >= high)))

@@ -76,7 +76,7 @@ def _spent(bill: Mapping[str, int]) -> dict[str, int]:
 
 def next_access(session: Session) -> dict[str, Any] | None:
     """Say what the next instruction does to memory, and why with that memory type; None where it does nothing."""
-    from traces.expand import NO_PA, NO_TYPE, accesses
+    from traces.expand import accesses
 
     place, row = session.place, session.timeline.row(session.number)
     if row is None:
@@ -85,7 +85,15 @@ def next_access(session: Session) -> dict[str, Any] | None:
     table = table[table["insn"] == row]
     if not len(table):
         return None
-    one = table[0]
+    facts = access_facts(table[0])
+    known = facts["memory_type"] is not None
+    return {**facts, "why": _why(session, MemoryType(int(table[0]["memory_type"]))) if known else ""}
+
+
+def access_facts(one: Any) -> dict[str, Any]:
+    """Say what a row of traces.expand.ACCESS is."""
+    from traces.expand import NO_PA, NO_TYPE
+
     known = one["memory_type"] != NO_TYPE
     return {
         "kind": Access(int(one["access"])).name.lower(),
@@ -93,8 +101,6 @@ def next_access(session: Session) -> dict[str, Any] | None:
         "pa": None if one["pa"] == NO_PA else f"{int(one['pa']):#x}",
         "bytes": int(one["size"]),
         "memory_type": MemoryType(int(one["memory_type"])).label if known else None,
-        "why": _why(session, MemoryType(int(one["memory_type"]))) if known else "",
-        "means": _MEANS[MemoryType(int(one["memory_type"]))] if known else "",
     }
 
 

@@ -1,6 +1,7 @@
 """Words: numbers, addresses and registers as a person writes them in a command."""
 
 import re
+from collections.abc import Sequence
 
 from relocscope.stepping.session import Session
 from traces.errors import InputError
@@ -14,6 +15,14 @@ def number(text: str, what: str = "number") -> int:
         return int(text.replace("_", ""), 0)
     except ValueError:
         raise InputError(f"{what} {text!r}: must be a whole number, decimal or 0x...") from None
+
+
+def one_of(text: str, known: Sequence[str], where: str) -> str:
+    """Complete a word of which any unambiguous prefix will do."""
+    fitting = [text] if text in known else [word for word in known if word.startswith(text.lower())]
+    if len(fitting) != 1:
+        raise InputError(f"{where}: {text}: must be {', '.join(known[:-1])} or {known[-1]}")
+    return fitting[0]
 
 
 def value(session: Session, text: str) -> int:

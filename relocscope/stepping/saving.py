@@ -1,0 +1,113 @@
+"""Saving: a session in one file: what is stepped, what was changed, what it stops for, and where it stands.
+
+The file is JSON and holds no state: loading runs the case again, makes the changes at their places and goes there, then
+compares the state with the digests of the saved one. Schema: `relocscope/schemas/step-session.json`.
+"""
+
+import json
+from collections.abc import Mapping
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from relocscope.operand import operand, with_settings
+from relocscope.stepping.change import change_of
+from relocscope.stepping.control import Control
+from relocscope.stepping.digest import guest_digest, model_digest
+from relocscope.stepping.session import Session
+from relocscope.stepping.stop_words import stop_said
+from traces.errors import InputError
+from traces.replacing import replacing
+
+SCHEMA = "relocscope/step-session/1"
+_FAMILY = "relocscope/step-session/"
+_LIMIT_BYTES = 64 << 20
+
+
+def save(control: Control, path: Path) -> None:
+    """Write the session to a file, whole or not at all."""
+    session = control.session
+    if not session.subject.text:
+        raise InputError(f"save: {session.subject.name}: was not given as a CASE that could be written down")
+    facts = {
+        "schema": SCHEMA,
+        "tool": _tool_version(),
+        "case": session.subject.text,
+        "core": _absolute(session.subject.core),
+        "set": dict(session.subject.settings),
+        "changes": [change.facts() for change in session.changes],
+        "stops": {str(number): stop.said for number, stop in control.stops.items()},
+        "insn": session.number,
+        "walked_from": control.walked_from,
+        "state": _state(session),
+    }
+    with replacing(path) as stream:
+        stream.write((json.dumps(facts, indent=1) + "\n").encode())
+
+
+def load(path: Path) -> tuple[Control, str]:
+    """Make the session of a file again; also say what is not as it was, which is nothing but for another version.
+
+    InputError, of one line, for what is no such file, is damaged or newer, or leads to another state with this version.
+    """
+    facts = _read(path)
+    try:
+        control = _again(facts)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{path}: damaged: {type(error).__name__}: {error}") from None
+    state = _state(control.session)
+    differs = [name for name in ("guest", "model") if state[name] != facts["state"].get(name)]
+    if not differs:
+        return control, ""
+    what = {"guest": "registers or memory", "model": "cycles or caches"}[differs[0]]
+    if facts.get("tool") == _tool_version():
+        raise InputError(f"{path}: {what} are not what was saved: the file is damaged, or what it names has changed")
+    return control, f"{what} are not what was saved: that was relocscope {facts.get('tool')}, this is {_tool_version()}"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as stream:
+            text = stream.read(_LIMIT_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
+    try:
+        facts = json.loads(text) if len(text) <= _LIMIT_BYTES else None
+    except (ValueError, RecursionError):
+        facts = None
+    if not isinstance(facts, dict) or not str(facts.get("schema")).startswith(_FAMILY):
+        raise InputError(f"{path}: no saved session, or a damaged one")
+    if facts["schema"] != SCHEMA:
+        raise InputError(f"{path}: {facts['schema']}: this relocscope reads {SCHEMA}")
+    return facts
+
+
+def _again(facts: Mapping[str, Any]) -> Control:
+    changes = [change_of(each) for each in facts["changes"]]
+    if not isinstance(facts["state"], dict) or not isinstance(facts["insn"], int):
+        raise TypeError("state or insn is missing")
+    core = None if facts["core"] is None else str(facts["core"])
+    session = Session(with_settings(operand(str(facts["case"])), dict(facts["set"]), core=core))
+    for insn, group in groupby(sorted(changes, key=lambda each: each.insn), key=lambda each: each.insn):
+        session.go(insn)
+        session.edit(*group)
+    session.go(facts["insn"])
+    control = Control(session, walked_from=min(max(int(facts["walked_from"]), 0), facts["insn"]))
+    for number, said in facts["stops"].items():
+        control.stops[int(number)] = stop_said(session, str(said))
+    control.next_stop = max(control.stops, default=0) + 1
+    return control
+
+
+def _state(session: Session) -> dict[str, Any]:
+    return {"guest": guest_digest(session), "model": model_digest(session), "cycles": session.cycles}
+
+
+def _absolute(core: str | None) -> str | None:
+    return str(Path(core).absolute()) if core is not None and core.endswith(".toml") else core
+
+
+def _tool_version() -> str:
+    from importlib.metadata import version
+
+    return version("relocscope")
