@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help explain test check lint types imports unit nojit test-slow bench docs accuracy pictures clean
+.PHONY: help explain test check lint types imports unit nojit test-slow bench bench-step docs accuracy pictures clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -42,6 +42,9 @@ test-slow: $(VENV)/installed ## QEMU, real kernels and what else takes long (see
 
 bench: $(VENV)/installed ## speed, as ratios to a bare Unicorn run of the same guest
 	$(BIN)/python -m benchmarks
+
+bench-step: $(VENV)/installed ## how long a step, a step back and a goto take in a 25 MiB relocation
+	$(BIN)/python -m benchmarks.stepping
 
 docs: $(VENV)/installed ## write the generated parts of the documentation, but for the accuracy page
 	$(BIN)/python docs/generate.py

@@ -1,6 +1,6 @@
 """Stepping: a replay that goes to any instruction of its trace, forwards and back, by checkpoints."""
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from typing import Any
 
@@ -69,19 +69,25 @@ class SteppedReplay:
 
     def first_at_cycle(self, cycle: int) -> tuple[int, int]:
         """Return the first place before which at least that many cycles have passed, or the end; and move there."""
-        earlier = [saved for saved in self._saved if int(saved.arrays["words"]["retire"][0]) < cycle]
-        self.go(earlier[-1].at if earlier else 0)
-        while self.replay.cycles < cycle:
-            window = self._spacing
-            while window > 1:
-                saved = self.replay.save()
-                self.go(min(self.replay.at + window, len(self.replay.trace.executions)))
-                if self.replay.cycles >= cycle:
-                    self.replay.restore(saved)
-                    window //= 4
-                elif self.replay.at == len(self.replay.trace.executions):
-                    return self.place
-            self.replay.step()
+        replay, end = self.replay, len(self.replay.trace.executions)
+        before = self._saved[max(bisect_left(self._saved, cycle, key=_cycles_at) - 1, 0)]
+        replay.restore(before)
+        while replay.cycles < cycle and replay.at < end:
+            before = replay.save()
+            self.go(min(replay.at + self._spacing, end))
+        if replay.cycles < cycle:
+            return self.place
+        low, high = before.at, replay.at
+        while high - low > 1:
+            replay.restore(before)
+            replay.advance((low + high) // 2)
+            if replay.cycles >= cycle:
+                high = replay.at
+            else:
+                low, before = replay.at, replay.save()
+        replay.restore(before)
+        while replay.cycles < cycle:
+            replay.step()
         return self.place
 
     def next_change(self, count: "Count", place: tuple[int, int], end: tuple[int, int]) -> tuple[int, int] | None:
@@ -153,3 +159,7 @@ class SteppedReplay:
 
 Count = Callable[[Replay], int]
 """A count of events of a replay, that never falls."""
+
+
+def _cycles_at(saved: Saved) -> int:
+    return int(saved.arrays["words"]["retire"][0])
