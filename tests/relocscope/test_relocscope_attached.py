@@ -1,6 +1,11 @@
 """The plugin: what anybody's engine ran, on a modelled core."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
+from test_relocscope_programs import linked
 from unicorn import UC_ARCH_ARM64, UC_MODE_ARM, Uc, arm64_const
 
 import relocscope
@@ -124,3 +129,23 @@ def test_an_unknown_event_is_refused():
     uc, _ = copying()
     with relocscope.attach(uc) as model, pytest.raises(InputError, match="event 'l9 miss'"):
         model.on("l9 miss", print)
+
+
+@pytest.mark.slow
+def test_programs_in_qiling_are_timed(tmp_path):
+    source = f"""
+        sub x0, sp, #2048
+        sub x1, sp, #1024
+        {COPY.replace("#0x4000", "#256")}
+        mov x0, #0
+        mov x8, #93
+        svc #0
+    """
+    program = linked(tmp_path, source, va=0x40_4000)
+    (tmp_path / "root").mkdir()
+    example = Path(__file__).parents[2] / "examples" / "in_qiling.py"
+    done = subprocess.run(
+        [sys.executable, example, tmp_path / "root", program], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout.partition(",")[0]) == (0, "70 instructions"), done.stderr
+    assert "dram_latency" in done.stdout
