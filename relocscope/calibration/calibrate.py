@@ -29,6 +29,8 @@ ERROR = 0.05
 _CENTRAL = 1.645
 """Deviations either side that hold nine tenths."""
 
+_CALIBRATED = ", calibrated"
+
 _SHARE = 0.1
 """A measurement is named as one that a number was fitted to if it moves by so much of what the number moves by."""
 
@@ -125,7 +127,8 @@ class Calibration:
             said += f"; and {len(one.by) - _NAMED} more" if len(one.by) > _NAMED else ""
             value = int(one.after) if is_whole(one.key) else one.after
             entries[one.key] = value, f"calibrated on {said}"
-        return preset_text(base, name, f"{self.title}, calibrated", self.calibrated, entries)
+        title = f"{self.title.removesuffix(_CALIBRATED)}{_CALIBRATED}"
+        return preset_text(base, name, title, self.calibrated, entries)
 
     def to_json(self) -> dict[str, Any]:
         """Return the object of `calibrate --json`."""

@@ -63,6 +63,8 @@ def calibrate(
     from relocscope.calibration.preset import base_of, write_preset
     from relocscope.progress import Progress
 
+    if target is not None and core.endswith(".toml") and target.resolve() == Path(core).resolve():
+        raise InputError(f"-o: {target}: must not be the file that --core names, it would build on itself")
     with Progress("fitting") as progress:
         found = calibrate_of(
             observed,

@@ -161,6 +161,7 @@ def test_lmbench_is_read_where_it_says_what_it_did(tmp_path, text):
         (files.lmbench, "64.00000 149.2\n", "no figure"),
         (files.lmbench, '"stride=128\n64.00000 149.2\n', "without -t"),
         (files.lmbench, "bw_mem 64M bcopy\n67.11 -3\n", "must be a number"),
+        (files.lmbench, "bw_mem 1M bcopy\n1.05 9999.0\n", "no figure"),  # in the caches
         (files.lmbench, "\x00\xff" * 50, "no figure"),
     ],
 )
@@ -217,6 +218,12 @@ def test_two_that_act_alike_are_not_both_fitted_and_what_is_unseen_stays():
     _, chosen, left, _ = fitted([[1, 0.9, 0], [1, 0.9, 0.01]], [A, B, C], [12.0, 5.0, 2.0])
     assert chosen == [A]
     assert [(one.number.key, one.reason, one.like) for one in left] == [("b", "alike", A), ("c", "unseen", None)]
+
+
+def test_what_is_seen_but_hardly_apart_is_alike():
+    _, chosen, left, _ = fitted([[1, 0.9], [1, 0.9], [1, 1.0]], [A, B], [12.0, 5.0], sigma=0.005)
+    assert chosen == [A]
+    assert [(one.reason, one.like) for one in left] == [("alike", A)]
 
 
 def test_a_figure_that_the_others_outvote_is_named_and_pulls_little():
@@ -302,6 +309,17 @@ def test_a_synthetic_machine_is_recovered_from_its_own_figures():
         < max(abs(one.off_before) for one in found.observations)
     )
     assert found.contradictions == ()
+
+
+def test_a_preset_cannot_build_on_itself(tmp_path):
+    mine = tmp_path / "mine.toml"
+    text = preset_text("stingray", "mine", "t", (), {})
+    mine.write_text(text)
+    arguments = ["calibrate", "--core", str(mine), "--observed", "37MB=0.35:off", "-o", str(mine)]
+    done = CliRunner().invoke(command, arguments, standalone_mode=False)
+    assert isinstance(done.exception, InputError)
+    assert "build on itself" in str(done.exception)
+    assert mine.read_text() == text
 
 
 def test_a_preset_builds_on_a_file_and_loads_from_anywhere(tmp_path):

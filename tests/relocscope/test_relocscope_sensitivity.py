@@ -11,10 +11,12 @@ from rich.console import Console
 
 import caches
 import relocscope
+import relocscope.sensitivity as module
 from relocscope.comparison import compare
 from relocscope.ranges import between, estimates, interval, moved, responses
 from relocscope.render_explain import show_sensitivity
 from relocscope.sensitivity import sensitivity
+from relocscope.verdict import judge
 
 SIZE = "128KiB"
 SMALL = '[l3]\nsize = { value = 0, source = "a test" }\n'
@@ -35,6 +37,17 @@ def sides(core, a="v4.19-nvhe", b="v5.17-nvhe"):
     return [relocscope.run(case, core=core, size=SIZE) for case in (a, b)]
 
 
+@pytest.fixture
+def one_estimate(monkeypatch):
+    """Leave one number to move, which is quick."""
+
+    def only(config):
+        return [one for one in estimates(config) if one.key == "device.round_trip_ns"]
+
+    monkeypatch.setattr(module, "estimates", only)
+
+
+@pytest.mark.usefixtures("one_estimate")
 def test_a_number_that_flips_the_verdict_is_found_with_the_value(tmp_path):
     core = core_file(tmp_path / "mine.toml", estimated(75, 0.5, 90))
     found = sensitivity(*sides(core))
@@ -46,11 +59,11 @@ def test_a_number_that_flips_the_verdict_is_found_with_the_value(tmp_path):
     for value, same in ((flip.value * 2, True), (flip.value / 1.3, False)):
         runs = [relocscope.run(case, core=core, size=SIZE, set={"device.round_trip_ns": value}) for case in
                 ("v4.19-nvhe", "v5.17-nvhe")]  # fmt: skip
-        assert (relocscope.explain(*runs).verdict.cause == "mmu-and-dcache-on") is same
+        assert (judge(*runs).cause == "mmu-and-dcache-on") is same
     assert found.beyond is None
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("one_estimate")
 def test_a_range_that_ends_before_that_flips_nothing_and_the_value_beyond_is_said(tmp_path):
     core = core_file(tmp_path / "mine.toml", estimated(75, 70, 80))
     found = sensitivity(*sides(core, b="v4.19-el1"))  # both uncached: no difference, at any round trip
