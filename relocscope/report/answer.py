@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from relocscope.comparison import Comparison
 from relocscope.evidence import Fact, evidence
@@ -81,8 +82,8 @@ def answer_of_run(run: Run) -> Answer:
         plain=PLAIN[cause],
         sentence=_run_sentence(run),
         speedup=None,
-        times=seconds(run.seconds),
-        proof=tuple(_run_proof("", run)),
+        times=_time(run),
+        proof=tuple(_run_proof("", run)) if run.outcome == "completed" else tuple(_fault_proof(run)),
         about=_about([run]),
     )
 
@@ -97,7 +98,7 @@ def answer_of_comparison(found: Comparison) -> Answer:
         plain=_plain(found),
         sentence=found.verdict.sentence,
         speedup=found.speedup,
-        times=f"A {seconds(a.seconds)}, B {seconds(b.seconds)}",
+        times=f"A {_time(a)}, B {_time(b)}",
         proof=tuple(_proof(found)),
         about=_about([a, b]),
     )
@@ -121,6 +122,17 @@ def answer_of_several(comparisons: Sequence[Comparison]) -> Answer:
     )
 
 
+def _time(run: Run) -> str:
+    return seconds(run.seconds) if run.outcome == "completed" else "never arrives"
+
+
+def _fault_proof(run: Run) -> Iterator[Fact]:
+    """Yield what `explain` says of a run that does not arrive, which is B there."""
+    for fact in [fact for fact in evidence(run, run) if fact["fact"].startswith("B: ")][:3]:
+        said = fact["fact"].removeprefix("B: ")
+        yield {"fact": f"{said[0].upper()}{said[1:]}", "where": fact["where"]}
+
+
 def _does(run: Run) -> str:
     if run.outcome != "completed":
         return f"never reaches the new kernel ({run.outcome})"
@@ -130,8 +142,12 @@ def _does(run: Run) -> str:
 
 
 def _run_sentence(run: Run) -> str:
+    if run.outcome != "completed":
+        fault: Mapping[str, Any] = run.fault or {}
+        reason = f": at EL{fault['el']}, {fault['where']}: {fault['reason']}" if fault else ""
+        return f"It ends ({run.outcome}) after {run.instructions:,} instructions{reason}."
     if run.site is None or run.copy is None:
-        return f"No copy was seen; it ended as {run.outcome} after {run.instructions:,} instructions."
+        return f"Nothing is copied; the new kernel is entered after {run.instructions:,} instructions."
     data: Mapping[str, int] = run.copy["memory_types"]["data"]
     kinds = " and ".join(data)
     rest = f"its loads and stores were {kinds}; {run.copy['ns_per_line']:.1f} ns per 64 bytes."

@@ -25,7 +25,7 @@ from traces.errors import InputError
 
 SCHEMA = "relocscope/report/1"
 
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+MOST_CASES = 16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -33,7 +33,7 @@ class Part:
     """One run with what only a report shows of it."""
 
     which: str
-    """A, B, ...: its place among the cases."""
+    """A, then B, or B1, B2, ... where there are more: every one is the B of its own comparison with A."""
     title: str
     run: Run
     pace: Pace | None
@@ -112,8 +112,8 @@ def gathered(
     arguments: Sequence[str] = (),
 ) -> Report:
     """Run the cases, each beside the first, and find out everything. `arguments`: how a command line would ask."""
-    if len(cases) > len(LETTERS):
-        raise InputError(f"CASE: {len(cases)} cases: at most {len(LETTERS)} in one report")
+    if len(cases) > MOST_CASES:
+        raise InputError(f"CASE: {len(cases)} cases: at most {MOST_CASES} in one report")
     return report_of(_runs(cases, settings, core, sample), arguments)
 
 
@@ -147,7 +147,7 @@ def report_of(runs: Sequence[Run], arguments: Sequence[str] = ()) -> Report:
     first, *others = runs
     comparisons = tuple(_compared(first, other, changes=len(others) == 1) for other in others)
     answer = _answer(first, comparisons)
-    parts = tuple(_looked_into(LETTERS[place], run) for place, run in enumerate(runs))
+    parts = tuple(_looked_into(which, run) for which, run in zip(_letters(len(runs)), runs, strict=True))
     configs = {run.config.name: run.config for run in runs}
     found: Report = harmless(
         Report(
@@ -159,6 +159,10 @@ def report_of(runs: Sequence[Run], arguments: Sequence[str] = ()) -> Report:
         )
     )
     return found
+
+
+def _letters(count: int) -> list[str]:
+    return ["A", *(["B"] if count == 2 else [f"B{number}" for number in range(1, count)])]
 
 
 def _answer(first: Run, comparisons: Sequence[Comparison]) -> Answer:

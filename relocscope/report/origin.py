@@ -1,7 +1,5 @@
 """Origin: the numbers of the modelled core, each with its source, and how to make a report again."""
 
-import dataclasses
-import hashlib
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,11 +7,11 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from relocscope.runs import Run
+from traces.digest import digest
 from traces.sizes import size_text
 
 if TYPE_CHECKING:
     from caches import CoreConfig
-    from traces.trace import Trace
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,7 +78,7 @@ def reproduction(arguments: Sequence[str], runs: Mapping[str, Run]) -> Reproduct
     for which, run in runs.items():
         if run.routine.get("sha256"):
             hashes.append({"what": f"{which}: routine {run.routine.get('name')}", "sha256": run.routine["sha256"]})
-        hashes.append({"what": f"{which}: trace", "sha256": trace_digest(run.trace)})
+        hashes.append({"what": f"{which}: trace", "sha256": digest(run.trace)})
     command = shlex.join(["relocscope", *arguments])
     return Reproduction(command=command, version=version("relocscope"), hashes=tuple(hashes))
 
@@ -90,14 +88,3 @@ def set_options(values: Mapping[str, Any]) -> str:
     return " ".join(
         f"--set {key}={str(value).lower() if isinstance(value, bool) else value}" for key, value in values.items()
     )
-
-
-def trace_digest(trace: "Trace") -> str:
-    """Return the SHA-256 of all arrays of a trace, in the order of their fields: equal runs have equal ones."""
-    digest = hashlib.sha256()
-    for field in dataclasses.fields(trace):
-        array = getattr(trace, field.name)
-        if field.name != "meta":
-            for start in range(0, len(array), 1 << 20):
-                digest.update(array[start : start + (1 << 20)].tobytes())
-    return digest.hexdigest()

@@ -31,4 +31,4 @@ def pictures(report: Report) -> Iterator[Picture]:
             yield memory.memory_map(part)
     for found in report.comparisons:
         if found.break_even is not None and len(found.break_even.points) > 1:
-            yield costs.break_even(found)
+            yield costs.break_even(found.break_even)

@@ -1,7 +1,22 @@
 """Memory: what lies where, and where the copy was when."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from relocscope.report.gathered import Part
-from relocscope.report.pictures.vega import ZOOM, Picture, chosen, colours, mib, tooltip, vega_lite
+from relocscope.report.memory_map import Island
+from relocscope.report.pictures.vega import (
+    ZOOM,
+    Picture,
+    Row,
+    chosen,
+    colours,
+    measured,
+    mib,
+    named,
+    tooltip,
+    vega_lite,
+)
 
 _ROLE_COLOURS = {
     "source": "#3f7fc1",
@@ -20,124 +35,129 @@ _ROLE_COLOURS = {
 }
 
 _GAP = 4.0
-
 _LEAST_HEIGHT = 8.0
+_LEAST_BAND = 0.7
+
+
+class _Heights:
+    """Islands above each other, as high as the square root of their size, with gaps between them."""
+
+    def __init__(self, islands: Sequence[Island]) -> None:
+        weights = [island.bytes**0.5 for island in islands]
+        self.stretches: list[tuple[Island, float, float]] = []
+        self.top = 0.0
+        for island, weight in zip(islands, weights, strict=True):
+            height = _LEAST_HEIGHT + 100 * weight / sum(weights)
+            self.stretches.append((island, self.top, height))
+            self.top += height + _GAP
+
+    def of(self, pa: int) -> float | None:
+        """Return the height of an address; None off all islands."""
+        for island, base, height in self.stretches:
+            if island.pa <= pa <= island.pa + island.bytes:
+                return base + height * (pa - island.pa) / island.bytes
+        return None
 
 
 def memory_map(part: Part) -> Picture:
-    """Draw the islands above each other, as high as the square root of their size, with the copy's progress on them."""
-    islands = part.memory_map.islands
-    weights = [island.bytes**0.5 for island in islands]
-    heights = [_LEAST_HEIGHT + 100 * weight / sum(weights) for weight in weights]
-    bases, top = [], 0.0
-    for height in heights:
-        bases.append(top)
-        top += height + _GAP
-
-    def place(pa: int) -> float | None:
-        for island, base, height in zip(islands, bases, heights, strict=True):
-            if island.pa <= pa <= island.pa + island.bytes:
-                return float(base + height * (pa - island.pa) / island.bytes)
-        return None
-
-    pace = part.pace
-    end = (pace.bins[-1].start_seconds + pace.bins[-1].seconds) * 1e3 if pace else 1.0
-    bands = [
-        {
-            "role": band.role,
-            "low": place(band.pa),
-            "high": max(place(band.pa + band.bytes) or 0.0, (place(band.pa) or 0.0) + 0.7),
-            "begin": 0,
-            "end": end,
-            "address": f"{band.pa:#x}",
-            "KiB": band.used_bytes / 1024,
-        }
-        for band in part.memory_map.bands
-        if place(band.pa) is not None and band.role in _ROLE_COLOURS
-    ]
-    points = [
-        {
-            "role": role,
-            "y": place(pa),
-            "ms": each.start_seconds * 1e3,
-            "address": f"{pa:#x}",
-            "MiB": mib(each.first_page),
-        }
-        for each in (pace.bins if pace else ())
-        for role, pa in (("source", each.source_pa), ("destination", each.destination_pa))
-        if pa is not None and place(pa) is not None
-    ]
-    labels = [{"text": f"{island.pa:#x}", "y": base} for island, base in zip(islands, bases, strict=True)]
+    """Draw the islands with the copy's progress on them."""
+    heights = _Heights(part.memory_map.islands)
+    bands = _bands(part, heights)
     used = [role for role in _ROLE_COLOURS if any(band["role"] == role for band in bands)]
-    y = {"type": "quantitative", "axis": None, "scale": {"domain": [0, top]}}
-    x = {"type": "quantitative", "title": "ms since the copy began", "scale": {"nice": False, "domain": [0, end]}}
-    colour = {"field": "role", "type": "nominal", "scale": colours(_ROLE_COLOURS, used)}
+    shown = ", ".join(role.replace("_", " ") for role in used)
+    return Picture(
+        id=f"memory-map-{part.which}",
+        title=f"{part.which}: what lies where, and the copy's progress",
+        caption="Physical memory upwards, gaps left out and small regions drawn larger; time to the right. "
+        "Each dot is where a group of pages was read from or stored to.",
+        alternative=f"A map of {len(heights.stretches)} stretches of physical memory with {shown}. "
+        "The table has the addresses.",
+        spec=_layers(bands, _points(part, heights), heights, _end_ms(part), used),
+        columns=("role", "from", "to", "size", "ranges"),
+        rows=tuple(_row(part, role) for role in used),
+    )
+
+
+def _end_ms(part: Part) -> float:
+    last = part.pace.bins[-1] if part.pace else None
+    return (last.start_seconds + last.seconds) * 1e3 if last else 1.0
+
+
+def _bands(part: Part, heights: _Heights) -> list[dict[str, Any]]:
+    bands = []
+    for band in part.memory_map.bands:
+        low, high = heights.of(band.pa), heights.of(band.pa + band.bytes)
+        if low is None or high is None or band.role not in _ROLE_COLOURS:
+            continue
+        place = {"low": low, "high": max(high, low + _LEAST_BAND), "begin": 0, "end": _end_ms(part)}
+        bands.append({"role": band.role, **place, "address": f"{band.pa:#x}", "KiB": band.used_bytes / 1024})
+    return bands
+
+
+def _points(part: Part, heights: _Heights) -> list[dict[str, Any]]:
+    points = []
+    for each in part.pace.bins if part.pace else ():
+        when = {"ms": each.start_seconds * 1e3, "MiB": mib(each.first_page)}
+        for role, pa in (("source", each.source_pa), ("destination", each.destination_pa)):
+            if pa is not None:
+                points.append({"role": role, "y": heights.of(pa), "address": f"{pa:#x}", **when})
+    return points
+
+
+def _layers(
+    bands: list[dict[str, Any]], points: list[dict[str, Any]], heights: _Heights, end_ms: float, used: list[str]
+) -> dict[str, Any]:
+    y: dict[str, Any] = {"axis": None, "scale": {"domain": [0, heights.top]}}
+    x = {"scale": {"nice": False, "domain": [0, end_ms]}}
+    when, colour = "ms since the copy began", named("role", scale=colours(_ROLE_COLOURS, used))
+    of_band = tooltip(("role", "role", ""), ("address", "from", ""), ("KiB", "KiB", ",.0f"))
+    of_page = tooltip(
+        ("role", "page of", ""), ("address", "address", ""), ("ms", "ms", ".4~f"), ("MiB", "MiB copied", ".2f")
+    )
+    dot = {"type": "point", "filled": True, "size": 20, "stroke": "var(--text)", "strokeWidth": 0.4, "clip": True}
+    words = {"type": "text", "align": "left", "baseline": "bottom", "dx": 4, "dy": -1, "font": "monospace"}
     spec = vega_lite([], 300)
-    del spec["data"]
     spec["layer"] = [
         {
             "data": {"values": bands},
             "params": [*chosen("role"), ZOOM],
             "mark": {"type": "rect", "clip": True},
             "encoding": {
-                "x": {"field": "begin", **x},
+                "x": measured("begin", when, **x),
                 "x2": {"field": "end"},
-                "y": {"field": "low", **y},
+                "y": measured("low", **y),
                 "y2": {"field": "high"},
                 "color": colour,
                 "opacity": {"condition": {"param": "chosen", "value": 0.3}, "value": 0.05},
-                "tooltip": tooltip(("role", "role", ""), ("address", "from", ""), ("KiB", "KiB", ",.0f")),
+                "tooltip": of_band,
             },
         },
         {
             "data": {"values": points},
-            "mark": {"type": "point", "filled": True, "size": 14, "clip": True},
+            "mark": dot,
             "encoding": {
-                "x": {"field": "ms", **x},
-                "y": {"field": "y", **y},
+                "x": measured("ms", when, **x),
+                "y": measured("y", **y),
                 "color": colour,
+                "tooltip": of_page,
                 "opacity": {"value": 1},
-                "tooltip": tooltip(
-                    ("role", "page of", ""),
-                    ("address", "address", ""),
-                    ("ms", "ms", ".4~f"),
-                    ("MiB", "MiB copied", ".2f"),
-                ),
             },
         },
         {
-            "data": {"values": labels},
-            "mark": {
-                "type": "text",
-                "align": "left",
-                "baseline": "bottom",
-                "dx": 4,
-                "dy": -1,
-                "font": "monospace",
-                "fontSize": 11,
-            },
-            "encoding": {"x": {"value": 0}, "y": {"field": "y", **y}, "text": {"field": "text"}},
+            "data": {"values": [{"text": f"{island.pa:#x}", "y": base} for island, base, _ in heights.stretches]},
+            "mark": words,
+            "encoding": {"x": {"value": 0}, "y": measured("y", **y), "text": {"field": "text"}},
         },
     ]
-    roles = {role: [band for band in part.memory_map.bands if band.role == role] for role in used}
-    return Picture(
-        id=f"memory-map-{part.which}",
-        title=f"{part.which}: what lies where, and the copy's progress",
-        caption="Physical memory upwards, gaps left out and small regions drawn larger; time to the right. "
-        "Each dot is where a group of pages was read from or stored to.",
-        alternative=f"A map of {len(islands)} stretches of physical memory with "
-        + ", ".join(role.replace("_", " ") for role in used)
-        + ". The table has the addresses.",
-        spec=spec,
-        columns=("role", "from", "to", "size", "ranges"),
-        rows=tuple(
-            (
-                role.replace("_", " "),
-                f"{bands_of[0].pa:#x}",
-                f"{max(band.pa + band.bytes for band in bands_of):#x}",
-                f"{sum(band.used_bytes for band in bands_of) / 1024:,.0f} KiB",
-                f"{sum(band.ranges for band in bands_of):,}",
-            )
-            for role, bands_of in roles.items()
-        ),
+    return spec
+
+
+def _row(part: Part, role: str) -> Row:
+    bands = [band for band in part.memory_map.bands if band.role == role]
+    return (
+        role.replace("_", " "),
+        f"{bands[0].pa:#x}",
+        f"{max(band.pa + band.bytes for band in bands):#x}",
+        f"{sum(band.used_bytes for band in bands) / 1024:,.0f} KiB",
+        f"{sum(band.ranges for band in bands):,}",
     )

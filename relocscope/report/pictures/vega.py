@@ -35,12 +35,12 @@ def name_of(part: Part) -> str:
 
 
 def vega_lite(data: Sequence[Mapping[str, Any]], height: int, **rest: Any) -> dict[str, Any]:
-    """Return a specification of these rows."""
+    """Return a specification of these rows; without any, its layers have their own."""
     return {
         "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
         "width": WIDTH,
         "height": height,
-        "data": {"values": list(data)},
+        **({"data": {"values": list(data)}} if data else {}),
         "config": _CONFIG,
         **rest,
     }
@@ -107,6 +107,20 @@ def tooltip(*fields: tuple[str, str, str]) -> list[dict[str, str]]:
     ]
 
 
+def measured(field: str, title: str | None = None, **rest: Any) -> dict[str, Any]:
+    """Return the channel of a figure."""
+    return {"field": field, "type": "quantitative", "title": title, **rest}
+
+
+def named(field: str, **rest: Any) -> dict[str, Any]:
+    """Return the channel of a name."""
+    return {"field": field, "type": "nominal", "title": None, **rest}
+
+
+LOG = {"scale": {"type": "log"}, "axis": {"format": "~g", "tickCount": 6, "gridOpacity": 0.4}}
+"""A logarithmic channel."""
+
+
 def colours(palette: Mapping[str, str], used: Sequence[str]) -> dict[str, Any]:
     """Return the scale of those colours that are used."""
     return {"domain": list(used), "range": [palette[name] for name in used]}
@@ -115,7 +129,12 @@ def colours(palette: Mapping[str, str], used: Sequence[str]) -> dict[str, Any]:
 def sides(parts: Sequence[Part]) -> dict[str, Any]:
     """Return the scale of the runs' own colours."""
     names = [name_of(part) for part in parts]
-    return {"domain": names, "range": [SIDES[(ord(part.which) - ord("A")) % len(SIDES)] for part in parts]}
+    return {"domain": names, "range": [SIDES[_place(part) % len(SIDES)] for part in parts]}
+
+
+def _place(part: Part) -> int:
+    """Return 0 of A, 1 of B or B1, 2 of B2, ..."""
+    return 0 if part.which == "A" else int(part.which[1:] or 1)
 
 
 def mib(pages: int) -> float:
