@@ -19,6 +19,8 @@ SOURCE_PATTERNS = ("scatter", "sequential")
 INITIAL_STATES = ("cold", "kernel-dirty")
 OPTIONAL_PHASES = ("tables", "list-flush")
 """What a kernel does beside the relocation, in the order in which it does it."""
+HASHING_PHASE = "purgatory"
+"""What kexec-tools puts between the relocation and the new kernel, unless it is told not to; no part of `all`."""
 OUTCOMES = ("completed", "hang", "fault", "budget")
 
 
@@ -73,7 +75,7 @@ class Case:
     segments: str = ""
     instruction_budget: int | None = None
     phases: tuple[str, ...] = ()
-    """Of OPTIONAL_PHASES: what is run and timed beside the relocation, as far as the kernel does it at all."""
+    """Of OPTIONAL_PHASES and HASHING_PHASE: what is run and timed beside the relocation, as far as the kernel does it."""
     expect: Mapping[str, Any] = dataclasses.field(default_factory=dict, compare=False, metadata=_LABEL)
     """What its source says should come out; no part of what is run."""
 
@@ -177,11 +179,12 @@ def _size(*choices: int, low: int = 1, high: int = 1 << 40) -> Callable[[object,
 
 def _phases(value: object, where: str) -> tuple[str, ...]:
     named = value if isinstance(value, list | tuple) else [part.strip() for part in _text(value, where).split(",")]
-    choices = ("loop", "all", *OPTIONAL_PHASES)
+    choices = ("loop", "all", *OPTIONAL_PHASES, HASHING_PHASE)
     for name in named:
         if name not in choices:
             raise InputError(f"{where}: {name!r} must be one of {', '.join(choices)}, or several with commas")
-    return tuple(phase for phase in OPTIONAL_PHASES if phase in named or "all" in named)
+    kernels = tuple(phase for phase in OPTIONAL_PHASES if phase in named or "all" in named)
+    return (*kernels, HASHING_PHASE) if HASHING_PHASE in named else kernels
 
 
 _LEAVES = (4 << 10, 16 << 10, 64 << 10, 2 << 20, 32 << 20, 512 << 20, 1 << 30)
@@ -196,7 +199,7 @@ KEYS: Mapping[str, tuple[str, Callable[[object, str], object], str]] = {
     "seed": ("seed", _between(0, (1 << 32) - 1), "of the page allocator's order"),
     "kdump": ("kdump", _truth, "a crash kernel: loaded in place, nothing is copied"),
     "el2_switch": ("el2_switch", _truth, "false: the soft restart does not go up to EL2"),
-    "phases": ("phases", _phases, "loop (the relocation alone), tables, list-flush, several with commas, or all"),
+    "phases": ("phases", _phases, "loop (the relocation alone); tables and list-flush, or all; purgatory; with commas"),
     "budget": ("instruction_budget", _between(1, 1 << 40), "instructions after which the run is stopped"),
     "kernel": ("kernel", _text, "kernel image or ELF file that the routines come from"),
     "routine.relocate": ("relocate", _text, "arm64_relocate_new_kernel"),

@@ -4,7 +4,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from relocscope.case import Case
+from relocscope.case import HASHING_PHASE, OPTIONAL_PHASES, Case
 from relocscope.operand import Ram
 from relocscope.warm import compiled_meanwhile
 from traces.errors import InputError
@@ -131,7 +131,7 @@ def scenario(
         self_copies=min(4, pages) if case.self_copies is None else case.self_copies,
         seed=case.seed,
         instruction_budget=case.instruction_budget,
-        phases=frozenset(Phase[name.upper().replace("-", "_")] for name in case.phases),
+        phases=frozenset(Phase[name.upper().replace("-", "_")] for name in case.phases if name in OPTIONAL_PHASES),
     )
 
 
@@ -142,7 +142,7 @@ def _layout(case: Case) -> "Layout":
     from emu.spans import Span
 
     ram = STINGRAY_RAM if case.ram_base is None else Span(case.ram_base, STINGRAY_RAM.size)
-    options = {"purgatory_bytes": SEGMENT_BYTES} if case.purgatory else {}
+    options = {"purgatory_bytes": SEGMENT_BYTES} if _purgatory(case) else {}
     return default_layout(case.size_bytes, page_bytes=case.granule_bytes, ram=ram, crash=case.kdump, **options)
 
 
@@ -152,12 +152,18 @@ def _routines(case: Case) -> "tuple[Routine, dict[str, Routine | None]]":
         path, _, symbol = case.kernel.partition("@")
         found = imported(Path(path), symbol)
         ours = _borrowed(Path(path), symbol, case)
-        purgatory = _own(case.purgatory)
+        purgatory = _own(_purgatory(case))
         return found.relocate, {"purgatory": purgatory} | {name: getattr(found, name) or ours[name] for name in ours}
     from asm.routines import routine
 
-    names = ("soft_restart", "hyp_stub", "kexec_vectors", "purgatory")
-    return routine(case.relocate, case.granule_bytes), {name: _own(getattr(case, name)) for name in names}
+    names = ("soft_restart", "hyp_stub", "kexec_vectors")
+    others = {name: _own(getattr(case, name)) for name in names} | {"purgatory": _own(_purgatory(case))}
+    return routine(case.relocate, case.granule_bytes), others
+
+
+def _purgatory(case: Case) -> str:
+    """Return the routine between the relocation and the new kernel: the case's own, or what the phase asks for."""
+    return case.purgatory or (HASHING_PHASE if HASHING_PHASE in case.phases else "")
 
 
 def _own(name: str) -> "Routine | None":

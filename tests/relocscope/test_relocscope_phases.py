@@ -79,12 +79,34 @@ def test_a_sample_finds_the_phases_of_the_whole(case: str):
 
 
 def test_phases_are_checked():
-    with pytest.raises(InputError, match="phases: 'flush' must be one of loop, all, tables, list-flush"):
+    with pytest.raises(InputError, match="phases: 'flush' must be one of loop, all, tables, list-flush, purgatory"):
         relocscope.run("v4.19-nvhe", size="4KiB", set={"phases": "flush"})
     both = with_settings(operand("v5.17-nvhe"), {"phases": "list-flush, tables"}).case
     assert both is not None
     assert both.phases == ("tables", "list-flush")
     assert shipped_case("v5.17-nvhe").phases == ()
+
+
+def test_the_purgatory_is_a_phase_that_is_named_beside_those_of_the_kernel():
+    old, new = (
+        relocscope.run(case, size="64KiB", set={"phases": "all,purgatory"}) for case in ("v4.19-nvhe", "v5.17-el1")
+    )
+    assert names(old) == ["list-flush", "soft-restart", "relocate", "purgatory"]
+    assert names(new) == ["tables", "relocate", "purgatory"]
+    assert (old.outcome, new.outcome) == ("completed", "completed")
+    assert [phase["when"] for phase in new.phases] == ["load", "reboot", "reboot"]
+    # Both hash with the MMU off: neither kernel's relocation has a part in it.
+    spent = [next(phase["seconds"] for phase in run.phases if phase["name"] == "purgatory") for run in (old, new)]
+    assert spent[0] == pytest.approx(spent[1], rel=0.01)
+    own = relocscope.run("purgatory-on", size="64KiB", set={"phases": "purgatory"})
+    assert own.cycles == relocscope.run("purgatory-on", size="64KiB").cycles
+    alone = relocscope.run("v5.17-el1", size="64KiB", set={"routine.purgatory": "purgatory"})
+    assert alone.cycles == relocscope.run("v5.17-el1", size="64KiB", set={"phases": "purgatory"}).cycles
+
+
+def test_what_is_no_purgatory_is_refused():
+    with pytest.raises(InputError, match=r"purgatory: relocate-v5\.17 is no purgatory"):
+        relocscope.run("v4.19-el1", size="64KiB", set={"routine.purgatory": "relocate-v5.17"})
 
 
 def pair(tmp_path: Path, **settings: Any) -> tuple[Run, Run]:
