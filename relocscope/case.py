@@ -75,7 +75,7 @@ class Case:
     segments: str = ""
     instruction_budget: int | None = None
     phases: tuple[str, ...] = ()
-    """Of OPTIONAL_PHASES and HASHING_PHASE: what is run and timed beside the relocation, as far as the kernel does it."""
+    """Of OPTIONAL_PHASES and HASHING_PHASE: what is run and timed beside the relocation, as far as a kernel does it."""
     expect: Mapping[str, Any] = dataclasses.field(default_factory=dict, compare=False, metadata=_LABEL)
     """What its source says should come out; no part of what is run."""
 

@@ -6,9 +6,10 @@ from itertools import combinations
 from typing import Any
 
 from relocscope.case import KEYS, Case
+from relocscope.focus import SAME_WITHIN
 from relocscope.operand import Operand, with_settings
 from relocscope.runs import Run, run_operand
-from relocscope.verdict import SAME_WITHIN, pace
+from relocscope.verdict import pace
 from traces.errors import InputError
 
 SCREEN_BYTES = 1 << 20

@@ -9,6 +9,9 @@ from traces.fold import data_types, fetch_types, labelled, stretches, walk_types
 
 COPY = "copy"
 
+SAME_WITHIN = 0.05
+"""Two times that differ by less are the same: the model claims no more."""
+
 MOST = 0.5
 """What is more than this share of a difference is most of it."""
 
@@ -35,9 +38,11 @@ def focus_of(run: Run, name: str) -> Focus | None:
 def differing(a: Run, b: Run) -> str:
     """Return the name of what most of the difference lies in: a phase, else the copy with what leads to it."""
     difference = a.seconds - b.seconds
+    if abs(difference) <= SAME_WITHIN * b.seconds:
+        return COPY
     names = dict.fromkeys(str(phase["name"]) for run in (a, b) for phase in run.phases)
     for name in names:
-        if name not in phases.USUAL and difference and (spent(a, name) - spent(b, name)) / difference > MOST:
+        if name not in phases.USUAL and (spent(a, name) - spent(b, name)) / difference > MOST:
             return name
     return COPY
 

@@ -102,9 +102,12 @@ def show_break_even(out: Console, found: BreakEven | None) -> None:
     out.print(Padding(f"{found.sentence}.", (0, 0, 0, 2)))
 
 
-def show_fixes(out: Console, found: Sequence[Fix]) -> None:
-    """Show changes that help, with the settings that make them."""
+def show_fixes(out: Console, b: Run, found: Sequence[Fix]) -> None:
+    """Show changes of B that help, with the settings that make them."""
     out.print()
+    if b.operand is None or b.operand.case is None:
+        out.print("[bold]No change can be tried:[/] B is a record of what ran, not a case to run again.")
+        return
     if not found:
         out.print("[bold]No change that was tried, and no pair of them, makes B faster.[/]")
         return

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from emu.fields import fields
+from relocscope import phases
 from relocscope.contributions import Decomposition, attribute
-from relocscope.focus import COPY, MOST, Focus, differing, focus_of, spent
+from relocscope.focus import COPY, MOST, SAME_WITHIN, Focus, differing, focus_of, spent
 from relocscope.hazards.translation import xn_fault
 from relocscope.limits import (
     NONCACHEABLE,
@@ -25,9 +26,7 @@ from relocscope.limits import (
 from relocscope.regimes import place, regime_name, register
 from relocscope.runs import Run
 from traces.fold import fetch_types, labelled
-
-SAME_WITHIN = 0.05
-"""Two times that differ by less are the same: the model claims no more."""
+from traces.lines import LINE_BYTES
 
 _MISMAPPED = ("data-device", "data-noncacheable")
 """Limits under which MMU and D-cache are on all the same."""
@@ -95,18 +94,19 @@ def _by_limit(a: Run, at: Focus, b: Run, bt: Focus) -> Verdict | None:
 
 
 def _by_amount(a: Run, b: Run) -> Verdict | None:
-    """Say that one side does more of the same, or has the faster clock; None where it is not that."""
+    """Say that one side copies more, or has the faster clock; None where neither is so."""
     if (a.cycles > b.cycles) != (a.seconds > b.seconds):
         clocks = [run.costs.frequency_hz / 1e6 for run in (b, a)]
         said = f"its core runs at {clocks[0]:.0f} MHz, A's at {clocks[1]:.0f} MHz; in cycles it is the other way round"
         return Verdict(cause="instructions", sentence=f"B is {pace(a.seconds / b.seconds)}: {said}.")
-    more = b.instructions / a.instructions
-    if abs(b.seconds / a.seconds / more - 1) > SAME_WITHIN:
-        return None
     copied = [0 if run.site is None else run.site.stored_bytes for run in (a, b)]
-    amounts = f"executes {b.instructions:,} instructions and copies {copied[1]:,} bytes"
-    beside = f"A {a.instructions:,} and {copied[0]:,}"
-    return Verdict(cause="instructions", sentence=f"B is {pace(1 / more)}: it {amounts}, {beside}, at the same pace.")
+    if abs(copied[1] / copied[0] - 1) > SAME_WITHIN:
+        paces = [1e9 * run.seconds / (size / LINE_BYTES) for run, size in zip((a, b), copied, strict=True)]
+        said = (
+            f"it copies {copied[1]:,} bytes, A {copied[0]:,}; per 64 bytes it takes {paces[1]:.3g} ns, A {paces[0]:.3g}"
+        )
+        return Verdict(cause="instructions", sentence=f"B is {pace(a.seconds / b.seconds)}: {said} ns.")
+    return None
 
 
 def pace(ratio: float) -> str:
@@ -141,6 +141,10 @@ def _at_most(ratio: float) -> str:
 
 
 def _alike(a: Run, at: Focus, b: Run, bt: Focus) -> str:
+    for name in {str(phase["name"]) for phase in b.phases} - phases.USUAL:
+        shares = [spent(run, name) / run.seconds for run in (a, b)]
+        if min(shares) > MOST:
+            return f"both spent {min(shares):.0%} of their time or more in the {name}"
     one, other = _ran(a, at), _ran(b, bt)
     did = "copied" if at.name == COPY else f"ran their {at.name}"
     return f"both {did} at {one}" if one == other else f"A {did} at {one}, B at {other}, and both took the same time"

@@ -41,10 +41,11 @@ def explain(
     from relocscope import render
     from relocscope.comparison import FOUNDING_QUESTION, sides, speedup
     from relocscope.evidence import evidence
+    from relocscope.focus import SAME_WITHIN
     from relocscope.progress import Progress
     from relocscope.render_explain import show_phases
     from relocscope.runs import run_operand
-    from relocscope.verdict import SAME_WITHIN, judge
+    from relocscope.verdict import judge
     from relocscope.within import check_group
 
     if group is not None:
@@ -122,7 +123,7 @@ def _replayed(
     with Progress("trying changes") as progress:
         changes = fixes(b, progress.step)
     if out:
-        render_explain.show_fixes(out, changes)
+        render_explain.show_fixes(out, b, changes)
         out.file.flush()
     with Progress("moving estimates over their ranges") as progress:
         estimates = sensitivity(a, b, progress.step)

@@ -6,11 +6,12 @@ from typing import Any
 
 from relocscope.comparison import Comparison
 from relocscope.evidence import Fact, evidence
+from relocscope.focus import SAME_WITHIN
 from relocscope.limits import limit, translated_elsewhere
 from relocscope.regimes import place, register
 from relocscope.render import image_size, label, seconds
 from relocscope.runs import Run
-from relocscope.verdict import SAME_WITHIN, control_bits, pace
+from relocscope.verdict import control_bits, pace
 
 PLAIN: Mapping[str, str] = {
     "copy-outside-translated-regime": "The MMU and the data cache were switched on, but for another exception level "

@@ -9,6 +9,7 @@ from relocscope.comparison import Comparison, sides, speedup
 from relocscope.contributions import Decomposition, decompose
 from relocscope.evidence import evidence
 from relocscope.fixes import Fix, fixes
+from relocscope.focus import SAME_WITHIN
 from relocscope.operand import Operand, operand, with_settings
 from relocscope.progress import Progress
 from relocscope.report.answer import Answer, answer_of_comparison, answer_of_run, answer_of_several
@@ -20,7 +21,7 @@ from relocscope.report.visible import harmless
 from relocscope.report.walks import Walk, walks_of
 from relocscope.runs import Run, run_operand
 from relocscope.sensitivity import Sensitivity, sensitivity
-from relocscope.verdict import SAME_WITHIN, judge
+from relocscope.verdict import judge
 from traces.errors import InputError
 
 SCHEMA = "relocscope/report/1"

@@ -53,7 +53,7 @@ def show(out: Console, report: Report) -> None:
     if report.changes_tried:
         (found,) = report.comparisons
         render_explain.show_break_even(out, found.break_even)
-        render_explain.show_fixes(out, found.fixes)
+        render_explain.show_fixes(out, found.b, found.fixes)
         if found.sensitivity is not None:
             render_explain.show_sensitivity(out, found.speedup, found.sensitivity)
     _origin(out, report)

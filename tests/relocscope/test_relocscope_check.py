@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from kernels import image_or_skip
 from test_emu_device_tree import SECURE, bank, reserved, tree
 
 import caches
@@ -290,3 +291,25 @@ def test_damaged_files_of_any_kind_give_a_plan_or_one_line(tmp_path):
             said.append(str(error))
     assert made > 5
     assert not any("\n" in each for each in said)
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize(("version", "mmu"), [("5.10", False), ("6.1", True)])
+def test_the_routine_comes_from_the_image_of_the_kernel_that_runs_there(command, version, mmu):
+    image = image_or_skip(version)
+    status, out, err = command(*options({**MACHINE[version], "kernel": image}), "--json", "-")
+    result = valid(out)
+    assert (status, err) == (0, "")
+    assert str(image) in json.dumps(result["plan"])
+    assert (result["outcome"], result["image_ok"], result["copy"]["mmu"]) == ("completed", True, mmu)
+    ours = valid(command(*options(MACHINE[version]), "--json", "-")[1])
+    assert result["routine"]["sha256"] != ours["routine"]["sha256"]
+    assert [hazard["id"] for hazard in result["hazards"]] == ([] if mmu else ["self-copy-invalidated"])
+
+
+@pytest.mark.kernel
+def test_an_image_that_is_none_is_one_line(command, tmp_path):
+    (tmp_path / "Image").write_bytes(bytes(4096))
+    status, out, err = command(*options({**MACHINE["6.1"], "kernel": tmp_path / "Image"}))
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "Image" in err

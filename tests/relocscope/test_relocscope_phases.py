@@ -10,6 +10,7 @@ from relocscope.break_even import PRECISION, break_even
 from relocscope.case import shipped_case
 from relocscope.operand import operand, with_settings
 from relocscope.runs import Run, run_operand
+from relocscope.verdict import judge
 from traces.errors import InputError
 
 MAP = """
@@ -98,6 +99,7 @@ def test_the_purgatory_is_a_phase_that_is_named_beside_those_of_the_kernel():
     # Both hash with the MMU off: neither kernel's relocation has a part in it.
     spent = [next(phase["seconds"] for phase in run.phases if phase["name"] == "purgatory") for run in (old, new)]
     assert spent[0] == pytest.approx(spent[1], rel=0.01)
+    assert judge(old, new).sentence == "No difference: both spent 98% of their time or more in the purgatory."
     own = relocscope.run("purgatory-on", size="64KiB", set={"phases": "purgatory"})
     assert own.cycles == relocscope.run("purgatory-on", size="64KiB").cycles
     alone = relocscope.run("v5.17-el1", size="64KiB", set={"routine.purgatory": "purgatory"})
