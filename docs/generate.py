@@ -125,7 +125,7 @@ def with_output(page: str) -> str:
 def main() -> int:
     """Write them, or with --check report which differ; status 1 then."""
     check = ROOT / "docs" / "check.md"
-    showing = [ROOT / name for name in ("README.md", "docs/theories.md", "docs/calibrate.md")]
+    showing = [ROOT / name for name in ("README.md", "docs/explain.md", "docs/theories.md", "docs/calibrate.md")]
     pages = {
         ROOT / "docs" / "cases.md": cases_page(),
         check: with_hazards(check.read_text(encoding="utf-8")),
