@@ -28,8 +28,6 @@ class SteppedReplay:
         self.replay = Replay(trace, config, steady=False, **options)
         self._spacing = FIRST_SPACING
         self._saved: list[Saved] = [self.replay.save()]
-        self.on_way: Callable[[int], None] = lambda _: None
-        """Told which execution a move has come to, every few milliseconds. It may raise; moving on is safe then."""
 
     @property
     def place(self) -> tuple[int, int]:
@@ -54,7 +52,6 @@ class SteppedReplay:
             replay.advance(min(execution, (replay.at // self._spacing + 1) * self._spacing))
             if replay.at % self._spacing == 0 and replay.at > self._saved[-1].at:
                 self._keep()
-            self.on_way(replay.at)
         while replay.inside < insns:
             replay.step()
 

@@ -54,8 +54,6 @@ class Rerun:
         """The execution that is next, or that is under way."""
         self.inside = 0
         """Instructions of it that have been done."""
-        self.on_way: Callable[[int], None] = lambda _: None
-        """Told which execution a move has come to, every few milliseconds. It may raise; moving on is safe then."""
         self._stop_pa = stop_pa
         self._edits = {edit.execution: edit for edit in edits}
         end = len(trace.executions)
@@ -96,7 +94,6 @@ class Rerun:
                 break
             self._run_to(bound)
             self._keep()
-            self.on_way(bound)
         self._run_to(execution)
 
     def _run_to(self, execution: int) -> None:

@@ -1,5 +1,7 @@
 """`relocscope step`."""
 
+import os
+import sys
 from typing import IO
 
 import click
@@ -28,24 +30,37 @@ def step(
 ) -> int:
     """Step through a case, instruction by instruction, forwards and backwards, and see what each one cost and why.
 
-    CASE is rfc-v1-nvhe, the founding question, if nothing is said.
+    On a terminal it opens a screen: `?` shows its keys. CASE is rfc-v1-nvhe, the founding question, if nothing is said.
     """
     from relocscope.gdb.face import serve_gdb
     from relocscope.gdb.server import address_of
     from relocscope.operand import operand, with_settings
     from relocscope.progress import Progress
     from relocscope.stepping.control import Control
-    from relocscope.stepping.repl import converse
     from relocscope.stepping.session import Session
     from traces.errors import InputError
 
-    if not repl and gdb is None:
-        raise InputError("step: say --repl, or --gdb HOST:PORT")
+    if not repl and gdb is None and json_file is not None:
+        raise InputError("step: --json: belongs to --repl or --gdb")
+    if not repl and gdb is None and not is_screen():
+        raise InputError("step: stdin and stdout are no terminal with a screen; use --repl, or --gdb HOST:PORT")
     place = None if gdb is None else address_of(gdb)
     name = case_of(case, kernel, boot, default="rfc-v1-nvhe")
     with Progress(f"running {name}"):
         session = Session(with_settings(operand(name), settings_of(settings, size), core=core))
     if place is not None:
         return serve_gdb(Control(session), *place, json_file)
+    if not repl:
+        from relocscope.screen.app import Stepper
+
+        Stepper(Control(session)).run()
+        return 0
+    from relocscope.stepping.repl import converse
+
     converse(Control(session), json_file, text=json_file is None or json_file.name not in ("-", "<stdout>"))
     return 0
+
+
+def is_screen() -> bool:
+    """Whether there is a terminal to draw on and to read keys from."""
+    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"

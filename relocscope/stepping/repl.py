@@ -4,18 +4,16 @@ import json
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 from typing import IO, Any
 
+from relocscope.stepping import history
 from relocscope.stepping.commands import run
 from relocscope.stepping.completion import completions
 from relocscope.stepping.control import Answer, Control
 from traces.errors import InputError
 
 PROMPT = "(relocscope) "
-_HISTORY = Path("~/.local/state/relocscope/step_history")
-_HISTORY_LINES = 1000
 
 
 def converse(control: Control, json_out: IO[str] | None = None, *, text: bool = True) -> None:
@@ -77,7 +75,7 @@ def _lines(control: Control) -> Iterator[str]:
     if not sys.stdin.isatty():
         yield from sys.stdin
         return
-    history = _edited(control)
+    save_history = _edited(control)
     sys.stdout.write("`help` lists the commands; an empty line repeats the last one.\n")
     last = ""
     try:
@@ -92,7 +90,7 @@ def _lines(control: Control) -> Iterator[str]:
     except EOFError:
         sys.stdout.write("\n")
     finally:
-        history()
+        save_history()
 
 
 def _edited(control: Control) -> Callable[[], None]:
@@ -101,10 +99,8 @@ def _edited(control: Control) -> Callable[[], None]:
         import readline
     except ImportError:
         return lambda: None
-    path = _HISTORY.expanduser()
-    with suppress(OSError):
-        readline.read_history_file(path)
-    readline.set_history_length(_HISTORY_LINES)
+    for line in history.kept(history.FILE):
+        readline.add_history(line)
 
     def complete(text: str, number: int) -> str | None:
         fitting = completions(control.session, readline.get_line_buffer()[: readline.get_begidx()], text)
@@ -115,8 +111,7 @@ def _edited(control: Control) -> Callable[[], None]:
     readline.parse_and_bind("tab: complete")
 
     def save() -> None:
-        with suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            readline.write_history_file(path)
+        said = [readline.get_history_item(number + 1) for number in range(readline.get_current_history_length())]
+        history.keep(history.FILE, [line for line in said if line])
 
     return save

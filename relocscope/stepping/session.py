@@ -1,8 +1,7 @@
 """Session: one run of one case on one core, stood at an instruction of it. Moving it moves the guest and the model."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +41,6 @@ class Session:
         self.changes: tuple[Change, ...] = ()
         self._bases: tuple[tuple[int, Trace], ...] = ()
         """The trace as it was before the changes at each number."""
-        self._on_way: Callable[[int], None] = _nothing
         self._begin(self.stepped.trace)
 
     def _begin(self, trace: "Trace") -> None:
@@ -58,7 +56,6 @@ class Session:
         self.timeline = Timeline.of(trace)
         self.rerun = Rerun(ground.machine, trace, self.edits, stop_pa=ground.stop_pa)
         self.model = SteppedReplay(trace, self.config, initial=stepped.initial, seed=stepped.seed)
-        self.rerun.on_way = self.model.on_way = self._on_way
         self.number = 0
         self.last_bill = NO_BILL
 
@@ -88,23 +85,6 @@ class Session:
         """Return the first instruction before which that many cycles have passed; the end where there are fewer."""
         place = self.model.first_at_cycle(cycle)
         return self.timeline.number(*place)
-
-    @contextmanager
-    def interruptible(self, on_way: Callable[[int], None]) -> Iterator[None]:
-        """Call `on_way` with an execution that a move or search within has come to, every few milliseconds.
-
-        It may raise: then the session stands where it stood before.
-        """
-        number = self.number
-        self._on_way = self.rerun.on_way = self.model.on_way = on_way
-        try:
-            yield
-        except BaseException:
-            self._on_way = self.rerun.on_way = self.model.on_way = _nothing
-            self.go(number)
-            raise
-        finally:
-            self._on_way = self.rerun.on_way = self.model.on_way = _nothing
 
     def restart(self) -> None:
         """Go back to the first instruction; edits stay."""
@@ -254,7 +234,3 @@ class Session:
             count, cycles = found.get(va, (0, np.zeros(len(LEAVES), np.int64)))
             found[va] = count + int(replay.insn_count[row]), cycles + replay.insn_cycles[row]
         return {va: (count, dict(zip(LEAVES, cycles.tolist(), strict=True))) for va, (count, cycles) in found.items()}
-
-
-def _nothing(_: int) -> None:
-    """Note no progress."""

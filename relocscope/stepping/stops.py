@@ -50,6 +50,8 @@ class Stop:
     """The command that sets it, wherever the session stands then."""
     condition: Condition | None = None
     count: "Callable[[Replay], int] | None" = None
+    va: int | None = None
+    """Of a stop at one instruction: where that is."""
 
     def after(self, session: Session, number: int, end: int) -> int | None:
         """Return the first instruction from `number` on, before `end`, that does it.
@@ -77,7 +79,7 @@ class Stop:
 
 def at_pc(va: int) -> Stop:
     """Stop at the instruction at an address."""
-    return Stop(f"the instruction at {va:#x}", f"break pc {va:#x}", at_address(va))
+    return Stop(f"the instruction at {va:#x}", f"break pc {va:#x}", at_address(va), va=va)
 
 
 def at_level(el: int) -> Stop:

@@ -71,6 +71,8 @@ def translation(facts: Mapping[str, Any]) -> str:
     for read in facts["reads"]:
         value = read["descriptor"] or "(no memory there)"
         lines.append(f"  stage {read['stage']} level {read['level']}: [{read['pa']}] = {value}, in {read['found_in']}")
+        if read["says"]:
+            lines.append(f"    {read['says']}")
     if "fault" in facts:
         return "\n".join([*lines, f"  {facts['fault']}"])
     size = f"{facts['leaf_bytes']:#x}-byte leaf" if facts["reads"] else "not translated"

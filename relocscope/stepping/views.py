@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from relocscope.stepping.descriptors import in_words
 from relocscope.stepping.session import Session
 from traces.errors import InputError
 from traces.schema import Access, MemoryType, Role, Shareability
@@ -22,7 +23,7 @@ SYSTEM_REGISTERS = ("SCTLR", "TCR", "TTBR0", "TTBR1", "MAIR", "VBAR", "ELR", "SP
 _CODE_BEFORE, _CODE_AFTER = 8, 24
 
 _MEANS = {
-    MemoryType.DEVICE_NGNRNE: "no gathering, reordering or early acknowledgement: each waits for its endpoint's answer",
+    MemoryType.DEVICE_NGNRNE: "no gathering, reordering or early acknowledgement, each waits for its endpoint's answer",
     MemoryType.DEVICE_NGNRE: "not gathered, not reordered; stores may be acknowledged early",
     MemoryType.DEVICE_NGRE: "not gathered; may be reordered and acknowledged early",
     MemoryType.DEVICE_GRE: "may be gathered, reordered and acknowledged early, not speculated",
@@ -86,8 +87,10 @@ def next_access(session: Session) -> dict[str, Any] | None:
     if not len(table):
         return None
     facts = access_facts(table[0])
-    known = facts["memory_type"] is not None
-    return {**facts, "why": _why(session, MemoryType(int(table[0]["memory_type"]))) if known else ""}
+    if facts["memory_type"] is None:
+        return {**facts, "why": "", "means": ""}
+    kind = MemoryType(int(table[0]["memory_type"]))
+    return {**facts, "why": _why(session, kind), "means": _MEANS[kind]}
 
 
 def access_facts(one: Any) -> dict[str, Any]:
@@ -112,7 +115,7 @@ def _why(session: Session, kind: MemoryType) -> str:
         if regime.default_cacheable:
             return "stage 1 is off and HCR_EL2.DC = 1: data are Normal-WB"
         return f"SCTLR_{level}.M = 0: the {regime.name} regime translates nothing, and data are Device-nGnRnE" + (
-            "; SCTLR_EL1.M = 1 governs the EL1&0 regime alone"
+            " (SCTLR_EL1.M = 1 governs the EL1&0 regime alone)"
             if regime.at_el2 and session.machine.cpu.sysreg["SCTLR_EL1"] & 1
             else ""
         )
@@ -177,12 +180,13 @@ def translation(session: Session, va: int) -> dict[str, Any]:
 
 
 def _descriptor(session: Session, read: Any) -> dict[str, Any]:
-    readable = session.memory.contains(read.pa, 8)
+    value = session.memory.read_u64(read.pa) if session.memory.contains(read.pa, 8) else None
     return {
         "stage": read.stage,
         "level": read.level,
         "pa": f"{read.pa:#x}",
-        "descriptor": f"{session.memory.read_u64(read.pa):#x}" if readable else None,
+        "descriptor": None if value is None else f"{value:#x}",
+        "says": "" if value is None else in_words(value, read.level, read.stage),
         "found_in": session.model.found_in(read.pa),
     }
 

@@ -1,4 +1,4 @@
-"""What can be stepped: cases with a purgatory, memory dumps; moves that are interrupted; the source of the code."""
+"""What can be stepped: cases with a purgatory, memory dumps; the source of the code."""
 
 import dataclasses
 
@@ -63,28 +63,6 @@ def test_a_run_with_a_purgatory_ends_at_the_new_kernel():
     assert session.pc == int(str(run_operand(session.subject).entry["pc"]), 16)
     session.go(session.timeline.end - 1000)
     assert session.number == session.timeline.end - 1000
-
-
-@pytest.mark.parametrize(
-    "line", ["continue", "until miss l1i", "until walk", "goto cycle 99999999999", "back until walk"]
-)
-def test_an_interrupted_move_leaves_the_session_where_it_stood(line: str):
-    control = Control(Session(with_settings(operand("rfc-v1-nvhe"), {"size": "2MiB"})))
-    session = control.session
-    session.go(200_000)
-    before = digest(session)
-    asked = []
-
-    def stop(at: int) -> None:
-        asked.append(at)
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt), session.interruptible(stop):
-        run(control, line)
-    assert len(asked) == 1
-    assert (session.number, digest(session)) == (200_000, before)
-    run(control, "step")
-    assert session.number == 200_001
 
 
 def here(control: Control, **where: int) -> dict:

@@ -5,13 +5,16 @@ import random
 import subprocess
 import sys
 from contextlib import suppress
+from functools import cache
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from stepping_digest import digest
 
 from relocscope.operand import operand, with_settings
-from relocscope.stepping import views
+from relocscope.stepping import looking, views
 from relocscope.stepping.commands import COMMANDS, run
 from relocscope.stepping.control import Control
 from relocscope.stepping.session import Session
@@ -74,26 +77,52 @@ def test_the_end_is_what_an_uninterrupted_run_gives():
     assert np.array_equal(stepped.model.replay.outcome().dirty_lines, whole.costs.dirty_lines)
 
 
-LOOKING = [
-    "where", "regs", "sysregs", "sysregs SCTLR_EL2", "x pc 64", "x 0x80000000 16 pa", "translate pc", "translate sp",
-    "cost", "cost pc", "stack", "caches pc", "caches 0x80000000 pa", "tlb pc", "buffers", "info", "info map",
-    "info kimage", "info symbols", "info breaks", "list", "help", "help until", "break pc", "watch x0",
-]  # fmt: skip
+ADDRESSES = st.one_of(
+    st.sampled_from(["pc", "sp", "x0", "x13+8", "copy_line", "0x80000000", "0xffffffffffffffff", "nowhere"]),
+    st.integers(0, (1 << 64) - 1).map(hex),
+)
+LOOKING: dict[str, st.SearchStrategy[str]] = {
+    **{name: st.just(name) for name in ("where", "regs", "stack", "buffers")},
+    "sysregs": st.sampled_from(["sysregs", "sysregs SCTLR_EL2", "sysregs FOO_EL1"]),
+    "info": st.sampled_from(["info", "info map", "info kimage", "info symbols", "info breaks", "info nothing"]),
+    "list": st.integers(-1, 40).map(lambda count: f"list {count}"),
+    "cost": st.one_of(st.just("cost"), ADDRESSES.map(lambda at: f"cost {at}")),
+    "translate": ADDRESSES.map(lambda at: f"translate {at}"),
+    "caches": st.tuples(ADDRESSES, st.sampled_from(["", " pa"])).map(lambda said: f"caches {said[0]}{said[1]}"),
+    "tlb": ADDRESSES.map(lambda at: f"tlb {at}"),
+    "x": st.tuples(ADDRESSES, st.integers(-1, 9000), st.sampled_from(["va", "pa", "no"])).map(
+        lambda said: f"x {said[0]} {said[1]} {said[2]}"
+    ),
+}
+"""By name: what may be said of each command that looks."""
+
+CARELESS = st.sampled_from(["help", "help until", "until", "goto insn 999999999", "x", "break copy_line", "watch x0"])
+"""What else must change nothing: errors, help, stops."""
 
 
-@pytest.mark.parametrize("case", ["rfc-v1-nvhe", "v5.17-nvhe"])
-def test_looking_changes_nothing(case: str):
-    control = Control(session(case))
-    draw = random.Random(4)
-    for number in [*(draw.randrange(control.session.timeline.end) for _ in range(6)), control.session.timeline.end]:
-        control.session.go(number)
-        before = digest(control.session)
-        for line in draw.sample(LOOKING, len(LOOKING)):
-            with suppress(InputError):
-                run(control, line)
-            assert digest(control.session) == before, line
-        views.code(control.session)
-        assert digest(control.session) == before
+@cache
+def looked_at(case: str) -> Control:
+    return Control(session(case))
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    case=st.sampled_from(["rfc-v1-nvhe", "v5.17-nvhe"]),
+    far=st.floats(0, 1),
+    lines=st.lists(st.one_of(*LOOKING.values(), CARELESS), min_size=1, max_size=12),
+)
+def test_looking_changes_nothing(case: str, far: float, lines: list[str]):
+    control = looked_at(case)
+    control.session.go(round(far * control.session.timeline.end))
+    before = digest(control.session)
+    for line in lines:
+        with suppress(InputError):
+            run(control, line)
+    assert digest(control.session) == before
+
+
+def test_every_command_that_looks_is_looked_at():
+    assert set(LOOKING) == {name for name, command in COMMANDS.items() if command.do.__module__ == looking.__name__}
 
 
 def test_until_stops_before_what_it_names_and_back_finds_it_again():
