@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stepping_digest import digest
 
+from caches.replaying import Replay
 from relocscope.operand import operand, with_settings
 from relocscope.stepping import looking, views
 from relocscope.stepping.commands import COMMANDS, run
@@ -61,6 +62,29 @@ def test_the_bill_of_a_step_is_what_the_stack_grows_by(case: str):
         grown = {leaf: value - before[leaf] for leaf, value in stepped.cycle_stack().items()}
         assert grown == dict(stepped.last_bill) == promised
         assert sum(grown.values()) == stepped.cycles - cycles
+
+
+@pytest.mark.parametrize("case", ["rfc-v1-nvhe", "v5.17-nvhe"])
+def test_the_bills_shown_at_stops_are_the_difference_of_the_runs_cycle_stack(case: str):
+    """Against a replay that only goes forward, whole blocks at a time: what a run without stepping does."""
+    control = Control(session(case))
+    stepped, draw = control.session, random.Random(5)
+    of = stepped.stepped
+    run = Replay(stepped.trace, of.config, initial=of.initial, seed=of.seed, steady=False)
+    wanted = {}
+    for execution in (*range(20), *sorted(draw.sample(range(20, len(stepped.trace.executions)), 15))):
+        run.advance(execution)
+        before = run.outcome().cycle_stack
+        run.advance(execution + 1)
+        wanted[execution] = {leaf: spent - before[leaf] for leaf, spent in run.outcome().cycle_stack.items()}
+    assert any(sum(bill.values()) for bill in wanted.values())
+    for execution in draw.sample(list(wanted), len(wanted)):
+        first, last = stepped.timeline.number(execution), stepped.timeline.number(execution + 1)
+        shown: dict[str, int] = dict.fromkeys(wanted[execution], 0)
+        for number in draw.sample(range(first, last), last - first):
+            for leaf, spent in control.move(number + 1).facts["last_cost"].items():
+                shown[leaf] += spent
+        assert shown == wanted[execution], execution
 
 
 def test_the_end_is_what_an_uninterrupted_run_gives():
