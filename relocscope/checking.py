@@ -11,7 +11,7 @@ from emu.inputs import named_input
 from relocscope.hazards import hazards
 from relocscope.operand import Operand
 from relocscope.own_machine import Plan
-from relocscope.runs import ENTRY_REGISTERS, FAULT_REGISTERS, hexed, plain
+from relocscope.runs import ENTRY_REGISTERS, FAULT_REGISTERS, hexed, plain, read_trace
 from traces.fold import CopySite, copy_site
 
 if TYPE_CHECKING:
@@ -59,9 +59,7 @@ def check_operand(subject: Operand) -> Check:
 
         trace = ram_guest(subject.ram).run().trace
     elif subject.case is None:
-        from traces.files import load
-
-        trace = load(subject.trace_path or Path())
+        trace = read_trace(subject.trace_path or Path())
     else:
         from relocscope.emulate import emulate_untimed
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from traces.lines import LINE_BYTES
 from traces.schema import Role
 
 if TYPE_CHECKING:
+    import polars
     from numpy.typing import NDArray
 
     from caches import CoreConfig
@@ -87,6 +88,16 @@ class Run:
         """Return the modelled time of one leaf of the cycle stack."""
         return self.cycle_stack[leaf] / self.costs.frequency_hz
 
+    def to_arrow(self) -> "polars.DataFrame":
+        """Return what each instruction cost in each phase, the columns of the export parquet-costs (docs/exports.md).
+
+        Whatever reads Arrow's C stream interface takes it: `pyarrow.table(run.to_arrow())`. `run.trace.to_arrow()` is
+        what was executed, as the export parquet has it.
+        """
+        from relocscope.exporting import costs_to_arrow
+
+        return costs_to_arrow(self)
+
     def to_json(self) -> dict[str, Any]:
         """Return the object of `run --json`: plain dicts, lists, numbers and texts."""
         keys = [f.name for f in dataclasses.fields(self)]
@@ -98,6 +109,22 @@ class Run:
         from relocscope.report.notebook import run_html
 
         return run_html(self)
+
+
+class Recorded(NamedTuple):
+    """What is to be replayed: a trace, on which core, from which state of its caches."""
+
+    trace: "Trace"
+    config: "CoreConfig"
+    initial: str
+    seed: int
+
+
+def recorded(subject: Operand) -> Recorded:
+    """Run the case, or read the trace, that is to be replayed."""
+    config = core_config(subject)
+    check_boot(subject, config)
+    return Recorded(functional_run(subject), config, *start_of(subject))
 
 
 def run_operand(subject: Operand) -> Run:
@@ -150,9 +177,18 @@ def functional_run(subject: Operand) -> "Trace":
         return ram_guest(subject.ram).run().trace
     if subject.program is not None:
         return subject.program.run()
+    return read_trace(subject.trace_path or Path())
+
+
+def read_trace(path: Path) -> "Trace":
+    """Read a trace file, or a din file (`.din`, `.din.gz`) as a trace."""
+    if path.name.endswith((".din", ".din.gz")):
+        from traces.exports.din_trace import trace_of_din
+
+        return trace_of_din(path)
     from traces.files import load
 
-    return load(subject.trace_path or Path())
+    return load(path)
 
 
 def core_config(subject: Operand) -> "CoreConfig":

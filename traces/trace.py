@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from traces.schema import MAPPING, TABLE_PAGE
+
+if TYPE_CHECKING:
+    import polars
 
 Records = NDArray[Any]
 """A structured array of one of the record types of `traces.schema`."""
@@ -49,3 +52,12 @@ class Trace:
     """MAPPING[n]: what the tables in force map, by epoch, TTBR and VA."""
     table_pages: Records = field(default_factory=lambda: np.zeros(0, TABLE_PAGE))
     """TABLE_PAGE[n]: where those tables lie, by epoch, TTBR and PA."""
+
+    def to_arrow(self) -> "polars.DataFrame":
+        """Return every executed instruction and its access, the columns of the export parquet (docs/exports.md).
+
+        Whatever reads Arrow's C stream interface takes it: `pyarrow.table(trace.to_arrow())`.
+        """
+        from traces.exports.arrow import events_to_arrow
+
+        return events_to_arrow(self)

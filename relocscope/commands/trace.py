@@ -1,17 +1,30 @@
-"""`relocscope trace`: record, describe, check and replay trace files."""
+"""`relocscope trace`: record, describe, check, replay, compare and export what a run did."""
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import click
 
-from relocscope.commands.options import json_option, machine_options, settings_of, wants_text, write_json
+from relocscope.commands.options import (
+    core_options,
+    json_option,
+    machine_options,
+    settings_of,
+    wants_text,
+    write_json,
+)
+
+_FORMATS = "perfetto, kanata, callgrind, folded, stats, din, tarmac, parquet or parquet-costs."
 
 _file = click.argument("file", type=click.Path(path_type=Path))
 
 
 @click.group()
 def trace() -> None:
-    """Record and replay what a run did."""
+    """Record, replay, compare and export what a run did."""
 
 
 @trace.command()
@@ -118,3 +131,107 @@ def replay(
             json_path=json_path,
         )
     )
+
+
+@trace.command()
+@click.argument("case", metavar="CASE|FILE")
+@click.option("--format", "name", metavar="NAME", required=True, help=_FORMATS)
+@click.option("-o", "target", metavar="FILE", required=True, help="File to write; - is stdout.")
+@click.option("--pages", metavar="A:B", help="Pages A up to B of the copy, counted from 0.")
+@click.option("--instructions", metavar="A:B", help="Instructions A up to B of the run, counted from 0.")
+@click.option("--cycles", metavar="A:B", help="What began in modelled cycles A up to B.")
+@core_options
+def export(
+    case: str,
+    name: str,
+    target: str,
+    core: str | None,
+    size: str | None,
+    settings: tuple[str, ...],
+    **bounds: str | None,
+) -> None:
+    """Write a run for other tools to open (docs/exports.md). CASE may be a trace file as it is."""
+    from relocscope.exporting import export as write
+    from relocscope.exporting import parse_bounds
+    from relocscope.operand import operand, with_settings
+    from relocscope.progress import Progress
+    from traces.errors import InputError
+
+    given = [parse_bounds(unit, text) for unit, text in bounds.items() if text is not None]
+    if len(given) > 1:
+        raise InputError(f"--{given[1].unit}: give one of --pages, --instructions and --cycles")
+    subject = with_settings(operand(_case_text(case)), settings_of(settings, size), core=core)
+    with Progress(f"exporting {case}"), _out(target) as stream:
+        write(subject, name, stream, given[0] if given else None, note=_note)
+
+
+def _note(text: str) -> None:
+    click.echo(f"relocscope: {text}", err=True)
+
+
+@contextmanager
+def _out(target: str) -> Iterator[IO[bytes]]:
+    from traces.replacing import replacing
+
+    if target != "-":
+        with replacing(target, "-o") as stream:
+            yield stream
+        return
+    yield sys.stdout.buffer
+    sys.stdout.buffer.flush()
+
+
+def _case_text(text: str) -> str:
+    """Return a CASE as it is; a trace file may be named without `trace:`."""
+    from relocscope.case import case_names
+
+    is_file = text not in case_names() and not text.endswith(".toml") and Path(text).is_file()
+    return f"trace:{text}" if is_file else text
+
+
+@trace.command(name="import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("-o", "target", type=click.Path(path_type=Path), required=True, help="Trace file to write.")
+@click.option("--memory-type", "label", default="Normal-WB", metavar="TYPE", help="Of all data; Normal-WB if left out.")
+def import_(file: Path, target: Path, label: str) -> None:
+    """Make a trace of a Dinero din FILE, plain or gzip'ed, as far as it says anything."""
+    from relocscope.progress import Progress
+    from traces.errors import InputError
+    from traces.exports.din_trace import trace_of_din
+    from traces.files import save
+    from traces.fold import access_count, instruction_count
+    from traces.schema import MemoryType
+
+    kinds = {kind.label: kind for kind in MemoryType}
+    if label not in kinds:
+        raise InputError(f"--memory-type: {label!r}: must be one of {', '.join(kinds)}")
+    with Progress(f"importing {file}"):
+        made = trace_of_din(file, kinds[label])
+        save(made, target)
+    click.echo(f"{target}: {instruction_count(made):,} instructions, {access_count(made):,} accesses")
+
+
+@trace.command()
+@click.argument("a", metavar="A")
+@click.argument("b", metavar="B")
+@core_options
+@json_option
+def diff(
+    a: str, b: str, core: str | None, size: str | None, settings: tuple[str, ...], json_path: str | None
+) -> None:
+    """Compare what two runs did and cost: cases or trace files.
+
+    The first instruction at which they part, and the differences of counters, causes and costs by instruction.
+    """
+    from relocscope.comparison import sides
+    from relocscope.progress import Progress
+    from relocscope.render import console
+    from relocscope.render_diff import show_difference
+    from relocscope.trace_diff import compare
+
+    subjects = sides(_case_text(a), _case_text(b), settings_of(settings, size), core=core)
+    with Progress(f"comparing {a} and {b}"):
+        found = compare(*subjects)
+    if wants_text(json_path):
+        show_difference(console(), found)
+    write_json(json_path, found.to_json())
