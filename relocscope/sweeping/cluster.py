@@ -60,7 +60,7 @@ class Cluster:
         waiting = iter(replays)
         of_key = {task.key: task for task in replays}
         shipped: set[str] = set()
-        done = as_completed(with_results=True, raise_errors=False)
+        done = as_completed(loop=self._client.loop, with_results=True, raise_errors=False)
         try:
             for task in _first(waiting, OUTSTANDING):
                 done.add(self._submit(task, shipped))
