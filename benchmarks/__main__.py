@@ -80,11 +80,29 @@ def verdict_wall() -> float:
     return seconds
 
 
+def sweep_times(points: int, size: str) -> tuple[float, float, int]:
+    """Seconds and processor seconds of a sampled sweep of timing keys from nothing, and how many processes it had."""
+    from relocscope.sweeping.sweep import default_workers
+
+    def spent() -> float:
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return usage.ru_utime + usage.ru_stime
+
+    ranges = ("dram.latency_ns=60..160", "l2.size=256KiB..4MiB:x2", "dtlb.entries=16..64", "l2.hit_cycles=12..25")
+    options = [text for one in ranges for text in ("--range", one)]
+    with tempfile.TemporaryDirectory() as empty:
+        before, start = spent(), time.perf_counter()
+        command = ["sweep", "v5.17-nvhe", "--size", size, *options, "--samples", str(points), "--sample", "-o", empty]
+        subprocess.run([sys.executable, "-m", "relocscope", *command], check=True, stdout=subprocess.DEVNULL)
+        return time.perf_counter() - start, spent() - before, default_workers()
+
+
 def main() -> None:
     """Measure, and print each figure beside its goal."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cases", nargs="*", default=CASES, metavar="CASE")
     parser.add_argument("--size", default="25MiB")
+    parser.add_argument("--sweep", type=int, default=1000, metavar="POINTS", help="of the sweep; 0 leaves it out")
     parser.add_argument("--no-cold", action="store_true", help="leave out the first run after an install")
     options = parser.parse_args()
 
@@ -96,6 +114,11 @@ def main() -> None:
         print(f"  {skipped} pages added up instead of replayed")
         for what, seconds in (("capture", captured), ("replay", replayed), ("capture and timing", captured + replayed)):
             print(f"  {what:20} {seconds:7.3f} s  ratio {seconds / bare:5.2f}  goal {GOALS[what]:.1f}")
+    if options.sweep:
+        wall, processor, workers = sweep_times(options.sweep, options.size)
+        print(f"sweep of {options.sweep} timing configurations, {options.size}, sampled, the best in full:")
+        print(f"  {wall:.1f} s with {workers} processes (goal 60), {processor:.1f} s of processor time")
+        print(f"  ratio to one bare run of {options.cases[-1]}: {processor / bare:.0f} of processor time")
     print(f"explain 25 MiB, warm: verdict after {verdict_wall():.1f} s (goal 5)")
     warm, peak = wall_of(["explain"])
     print(f"explain 25 MiB, warm: all of it after {warm:.1f} s, peak {peak:.0f} MiB")

@@ -23,9 +23,10 @@ _CLEANED = (
 _FALLBACK_LINES = (1 << 40 >> 6, 1 << 24)
 
 
-_KEPT = 4
+_KEPT = 16
 _kept: dict[tuple[object, ...], tuple[Ints, Ints, int]] = {}
-"""The last few fillings: drawing one takes longer than replaying the slices that `explain` replays by the hundred."""
+"""The last few fillings, a MiB each: drawing one takes longer than replaying the slices that `explain` and sampled
+sweeps replay by the hundred."""
 
 
 def kernel_dirty(state: State, config: CoreConfig, ranges: Records, code: Ints, *, seed: int) -> None:
@@ -33,7 +34,9 @@ def kernel_dirty(state: State, config: CoreConfig, ranges: Records, code: Ints, 
 
     The same seed gives the same lines.
     """
-    key = (config.l1i, config.l1d, config.l2, config.l3, config.kernel, ranges.tobytes(), code.tobytes(), seed)
+    levels = (config.l1i, config.l1d, config.l2, config.l3)
+    shape = tuple((level.size, level.ways, level.replacement, level.inclusion) for level in levels)
+    key = (shape, config.kernel, ranges.tobytes(), code.tobytes(), seed)
     if key not in _kept:
         while len(_kept) >= _KEPT:
             del _kept[next(iter(_kept))]

@@ -5,6 +5,7 @@ import difflib
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -96,11 +97,13 @@ def is_functional(attribute: str) -> bool:
 
 def functional_part(case: Case) -> Case:
     """Return the case with every field left empty that has no part in the functional run."""
-    empty: dict[str, Any] = {"name": "", "expect": {}}
-    for entry in dataclasses.fields(Case):
-        if not is_functional(entry.name) and entry.name not in empty:
-            empty[entry.name] = entry.default
-    return dataclasses.replace(case, **empty)
+    return dataclasses.replace(case, **_no_labels())
+
+
+@cache
+def _no_labels() -> dict[str, Any]:
+    empty = {entry.name: entry.default for entry in dataclasses.fields(Case) if not is_functional(entry.name)}
+    return empty | {"name": "", "expect": {}}
 
 
 def _text(value: object, where: str) -> str:

@@ -5,6 +5,7 @@ and as dirty at the end where the copy stored them before the sample and they st
 """
 
 import dataclasses
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,17 +39,19 @@ def replay_sampled(
     among them.
     """
     from caches import replay
+    from caches.replaying import Replay
 
     length = site.last + 1 - site.first
     if length < LEAST_EXECUTIONS:
         return replay(trace, config, checkpoints=checkpoints, **options)
     warm, end = site.first + WARM_EXECUTIONS, site.first + WARM_EXECUTIONS + SAMPLE_EXECUTIONS
-    shorter = replay(cut(trace, 0, warm), config, **options)
-    before, after = (
-        checkpoints[checkpoints <= site.first],
-        checkpoints[checkpoints > site.last] - np.uint64(site.last + 1),
-    )
-    longer = replay(cut(trace, 0, end), config, checkpoints=before, **options)
+    before = checkpoints[checkpoints <= site.first]
+    after = checkpoints[checkpoints > site.last] - np.uint64(site.last + 1)
+    run = Replay(cut(trace, 0, end), config, checkpoints=before, **options)
+    run.advance(warm)
+    shorter = run.outcome()
+    run.advance()
+    longer = run.outcome()
     rest = cut(trace, site.last + 1, len(trace.executions))
     tail = replay(rest, config, checkpoints=after, **{**options, "initial": "cold"})
     times = (site.last + 1 - end) / SAMPLE_EXECUTIONS
@@ -71,6 +74,7 @@ def replay_sampled(
     )
 
 
+@lru_cache(maxsize=4)
 def _stored_lines(trace: Trace, start: int, stop: int) -> NDArray[np.uint64]:
     table = accesses(trace, start, stop)
     lines: NDArray[np.uint64] = np.unique(table["pa"][table["access"] == Access.STORE] & ~np.uint64(63))

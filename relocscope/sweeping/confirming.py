@@ -6,17 +6,17 @@ from typing import Any
 
 from relocscope.sweeping.keys import bare
 from relocscope.sweeping.plan import Plan
-from relocscope.sweeping.table import BEST
+from relocscope.sweeping.table import best_of
 
 Row = Mapping[str, Any]
 
 
 def to_confirm(plan: Plan, rows: Sequence[Row]) -> set[int]:
-    """Return the points to be replayed in full: the ten best, and those at a crossing."""
-    arrived = [row for row in rows[len(plan.cases) - 1 :: len(plan.cases)] if row["speedup"] is not None]
-    by_gain = len(plan.cases) > 1
-    best = sorted(arrived, key=lambda row: (-row["speedup"] if by_gain else row["seconds"], row["point"]))[:BEST]
-    return {row["point"] for row in best} | _crossings(plan, arrived)
+    """Return the points to be replayed in full: the ten best, and of two cases those at a crossing."""
+    chosen = {row["point"] for row in best_of(plan, rows)}
+    if len(plan.cases) > 1:
+        chosen |= _crossings(plan, [row for row in rows if row["side"] == "b" and row["speedup"] is not None])
+    return chosen
 
 
 def _crossings(plan: Plan, rows: Sequence[Row]) -> set[int]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from relocscope.bare_program import PROGRAM_KEYS
-from relocscope.case import KEYS, functional_part
+from relocscope.case import KEYS, Case, functional_part
 from relocscope.comparison import sides_of
 from relocscope.operand import Operand, operand, with_settings
 from relocscope.runs import check_boot, core_config, default_core, start_of
@@ -23,6 +23,7 @@ from traces.errors import InputError
 
 if TYPE_CHECKING:
     from caches import CoreConfig
+    from caches.config import Part
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,9 @@ class Replayed:
     @property
     def config_hash(self) -> str:
         """Digest of every number of the core; its name and title are none."""
-        return _digest(_numbers(self.config))
+        from caches.config import PARTS
+
+        return _digest({table: _numbers(getattr(self.config, table)) for table in PARTS})
 
     def bare(self) -> "Replayed":
         """Return the same without what only people read: what is handed to other processes."""
@@ -136,9 +139,10 @@ def _core(plan: Plan, row: Row) -> str | None:
 
 def capture_key(subject: Operand) -> str:
     """Return the digest of all that the functional run depends on: fields, the content of files, our own sources."""
+    facts: dict[str, Any]
     if subject.case is not None:
         case = functional_part(subject.case)
-        facts: dict[str, Any] = dataclasses.asdict(case)
+        facts = {"case": _fields(case)}
         named = [case.kernel.partition("@")[0], case.memory_map, case.segments]
     elif subject.ram is not None:
         facts = {
@@ -157,6 +161,11 @@ def capture_key(subject: Operand) -> str:
     return _digest({"facts": facts, "version": capture_version()})
 
 
+@lru_cache(maxsize=1024)
+def _fields(case: Case) -> str:
+    return json.dumps(dataclasses.asdict(case), sort_keys=True)
+
+
 def file_digest(name: str) -> str:
     """Return the SHA-256 of a file that a case names; InputError where it cannot be read."""
     try:
@@ -172,17 +181,14 @@ def _content(name: str, _changed_ns: int, _size: int) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _numbers(config: "CoreConfig") -> dict[str, Any]:
-    """Return every number of a core as JSON has them, the same for 100 and 100.0 where fractions are allowed."""
-    from caches.config import PARTS
-
+@lru_cache(maxsize=1024)
+def _numbers(part: "Part") -> str:
+    """Return every number of a core's part as text, the same for 100 and 100.0 where fractions are allowed."""
     found: dict[str, Any] = {}
-    for table, kind in PARTS.items():
-        part = getattr(config, table)
-        for entry in dataclasses.fields(kind):
-            value = getattr(part, entry.name)
-            found[f"{table}.{entry.name}"] = float(value) if entry.type is float else plain_value(value)
-    return found
+    for entry in dataclasses.fields(part):
+        value = getattr(part, entry.name)
+        found[entry.name] = float(value) if entry.type is float else plain_value(value)
+    return json.dumps(found, sort_keys=True, allow_nan=False)
 
 
 def plain_value(value: Any) -> Any:

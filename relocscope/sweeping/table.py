@@ -112,12 +112,8 @@ class Table:
 
     @property
     def best(self) -> list[Row]:
-        """The rows that arrive soonest; of two cases, the second's where it gains most."""
-        if len(self.plan.cases) == 1:
-            arrived = [row for row in self.rows if row["outcome"] == "completed"]
-            return sorted(arrived, key=lambda row: (row["seconds"], row["point"]))[:BEST]
-        gained = [row for row in self.rows if row["side"] == "b" and row["speedup"] is not None]
-        return sorted(gained, key=lambda row: (-row["speedup"], row["point"]))[:BEST]
+        """The ten best rows (`best_of`)."""
+        return best_of(self.plan, self.rows)
 
     def count(self, status: str) -> int:
         """How many rows have that status."""
@@ -167,6 +163,15 @@ class Table:
         ):
             with replacing(directory / name) as stream:
                 stream.write(data)
+
+
+def best_of(plan: Plan, rows: Sequence[Row]) -> list[Row]:
+    """Return the rows that arrive soonest; of two cases, the second's where it gains most."""
+    if len(plan.cases) == 1:
+        arrived = [row for row in rows if row["outcome"] == "completed"]
+        return sorted(arrived, key=lambda row: (row["seconds"], row["point"]))[:BEST]
+    gained = [row for row in rows if row["side"] == "b" and row["speedup"] is not None]
+    return sorted(gained, key=lambda row: (-row["speedup"], row["point"]))[:BEST]
 
 
 def _as(kind: type, value: Any) -> Any:

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 import relocscope
 from relocscope import cli
 from relocscope.sweeping import tasks
+from relocscope.sweeping.confirming import to_confirm
 from relocscope.sweeping.measured import captured
 from relocscope.sweeping.plan import Plan
 from relocscope.sweeping.store import COMPUTED, Store
@@ -217,6 +218,47 @@ def test_replaying_a_shared_trace_is_capturing_anew(changed: dict[str, Any], swe
     alone = relocscope.run("v5.17-nvhe", set=SMALL | changed)
     row = table.rows[0]
     assert (row["cycles"], row["core"], row["count.dram.reads"]) == (alone.cycles, alone.core, alone.dram["reads"])
+
+
+@pytest.mark.slow
+def test_a_sampled_sweep_replays_the_ten_best_in_full(tmp_path):
+    grid = {"l2.hit_cycles": "12..23:12"}
+    sampled = run(plan(grid=grid, settings={"size": "13MiB"}, sample=True), tmp_path, HERE)
+    again = run(plan(grid=grid, settings={"size": "13MiB"}, sample=True), tmp_path, HERE)
+    assert (again.rows, again.host["replayed"]) == (sampled.rows, 0)
+    exact = run(plan(grid=grid, settings={"size": "13MiB"}), tmp_path, HERE)
+    confirmed = [row for row in sampled.rows if not row["sampled"]]
+    assert len(confirmed) == 10
+    assert exact.host["replayed"] == 2
+    for row, full in zip(sampled.rows, exact.rows, strict=True):
+        assert row["seconds"] == pytest.approx(full["seconds"], rel=0.02)
+        if not row["sampled"]:
+            assert row["seconds"] == full["seconds"]
+            assert row["sampled_seconds"] == pytest.approx(full["seconds"], rel=0.02)
+            assert row["sampled_seconds"] != row["seconds"]
+    left = [row["seconds"] for row in sampled.rows if row["sampled"]]
+    assert min(left) >= max(row["sampled_seconds"] for row in confirmed)
+
+
+def test_where_two_cases_change_places_both_neighbours_are_confirmed():
+    both = plan(("v4.19-nvhe", "v5.17-nvhe"), grid={"seed": list(range(30)), "dram.latency_ns": [50, 100]})
+    gains = {
+        (seed, latency): seed / 20.5 * (1 if latency == 50 else 0.1) for seed in range(30) for latency in (50, 100)
+    }
+    rows = [
+        {
+            "point": point,
+            "side": side,
+            "seed": seed,
+            "dram.latency_ns": latency,
+            "outcome": "completed",
+            "speedup": gain,
+        }
+        for point, ((seed, latency), gain) in enumerate(gains.items())
+        for side, gain in (("a", 1.0), ("b", gain))
+    ]
+    best = {2 * seed for seed in range(20, 30)}
+    assert to_confirm(both, rows) == best | {2 * seed + 1 for seed in range(21, 30)} | {40, 42}
 
 
 def command(*arguments: object) -> list[str]:
