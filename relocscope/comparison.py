@@ -147,5 +147,5 @@ def compare(a: Run, b: Run, progress: Progress | None = None, *, group: str | No
         fixes=tuple(fixes(b, progress)),
         within=None if group is None else part_of(a, b, parts, group, progress),
         break_even=break_even(a, b, progress),
-        sensitivity=sensitivity(a, b, progress),
+        sensitivity=sensitivity(a, b, progress, attributed=lambda: parts),
     )

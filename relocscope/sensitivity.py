@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
-from relocscope.contributions import attribute, pieces
+from relocscope.contributions import Decomposition, attribute, pieces
 from relocscope.ranges import Estimate, between, estimates, is_whole, moved, responses
 from relocscope.runs import Run
 from relocscope.verdict import judge
@@ -27,6 +27,9 @@ SLICE_EXECUTIONS = 1 << 12
 
 LISTED = 5
 """Numbers reported: those that move the speed-up most."""
+
+CONFIRMED = 3
+"""Numbers that change the verdict which are looked at in the whole runs: those that move the speed-up most."""
 
 MOVES = 0.01
 """Share of the speed-up that a number must move to be listed or followed."""
@@ -69,6 +72,8 @@ class Flip:
     times: float | None
     """How many times what it is taken to be; None of a number taken to be 0."""
     cause: str
+    confirmed: bool = False
+    """The whole runs have another verdict, too; else only slices were looked at."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,7 +89,7 @@ class Sensitivity:
     """Between what the speed-up lies, all estimates taken as independent; None where there is no speed-up."""
     numbers: tuple[Number, ...]
     flips: tuple[Flip, ...]
-    """Within the ranges; each was confirmed by the whole runs, unless these are sampled."""
+    """Within the ranges; none that the whole runs were asked about and deny."""
     beyond: Flip | None
     """Beyond them; looked for only where nothing within them changes the verdict."""
     sentence: str
@@ -147,11 +152,11 @@ def _costing(run: Run, stack: list[int]) -> Run:
 class Question:
     """Two runs, and the numbers that may be moved under both of them, or under the one whose core has them."""
 
-    def __init__(self, a: Run, b: Run) -> None:
+    def __init__(self, a: Run, b: Run, attributed: Callable[[], Decomposition] | None = None) -> None:
         self.sides = Side(a), Side(b)
         self.usual = a.seconds / b.seconds
         # Which group contributes most is asked of the runs as they are: what a number makes of that is not looked for.
-        self._attributed = cache(lambda: attribute(a, b))
+        self._attributed = attributed or cache(lambda: attribute(a, b))
         self.cause = self._judged(a, b)
         self._one_core = a.config.name == b.config.name
         self.subjects: dict[str, dict[int, Estimate]] = {}
@@ -204,9 +209,15 @@ class Question:
         return next(iter(self.subjects[label].values()))
 
 
-def sensitivity(a: Run, b: Run, progress: Progress | None = None) -> Sensitivity:
-    """Find what the estimates of the core do to the comparison of two runs."""
-    question = Question(a, b)
+def sensitivity(
+    a: Run,
+    b: Run,
+    progress: Progress | None = None,
+    *,
+    attributed: Callable[[], Decomposition] | None = None,
+) -> Sensitivity:
+    """Find what the estimates of the core do to the comparison of two runs. `attributed` decomposes the difference."""
+    question = Question(a, b, attributed)
     if not a.outcome == b.outcome == "completed" or a.site is None or b.site is None:
         return _without_times(question)
     moving = question.moving(progress)
@@ -220,7 +231,7 @@ def sensitivity(a: Run, b: Run, progress: Progress | None = None) -> Sensitivity
     sampled = any(run.operand is not None and run.operand.sample for run in (a, b))
     if not sampled and numbers and _swing(numbers[0], question.usual) > MOVES:
         numbers[0] = _in_full(question, numbers[0])
-    flips = [flip for flip in (_flip(question, one, sampled) for one in numbers) if flip is not None]
+    flips = _flips(question, numbers, 0 if sampled else CONFIRMED)
     listed = [one for one in numbers if _swing(one, question.usual) > MOVES][:LISTED]
     beyond = None if flips or question.timeless() else _beyond(question, _followable(question, listed))
     return Sensitivity(
@@ -253,17 +264,24 @@ def _in_full(question: Question, number: Number) -> Number:
     return dataclasses.replace(number, at=tuple(checked if at is farthest else at for at in number.at))
 
 
-def _flip(question: Question, number: Number, sampled: bool) -> Flip | None:
-    """Return where within its range the number changes the verdict, in the whole runs, too; None where it does not."""
-    for at in number.at:
-        if at.cause == question.cause:
+def _flips(question: Question, numbers: Sequence[Number], in_full: int) -> list[Flip]:
+    """Find the numbers that change the verdict within their ranges; the first few are asked of the whole runs."""
+    found: list[Flip] = []
+    for number in numbers:
+        far = next((at for at in number.at if at.cause != question.cause), None)
+        if far is None:
             continue
-        whole = at if sampled else question.at(number.key, at.value, in_full=True)
-        if whole is not None and whole.cause != question.cause:
-            if not question.estimate(number.key).is_number:
-                return Flip(key=number.key, value=at.value, times=None, cause=whole.cause)
-            return _crossing(question, number.key, number.value, at)
-    return None
+        look = in_full > 0
+        in_full -= 1
+        whole = question.at(number.key, far.value, in_full=True) if look else far
+        if whole is None or whole.cause == question.cause:
+            continue
+        if question.estimate(number.key).is_number:
+            flip = _crossing(question, number.key, number.value, far)
+        else:
+            flip = Flip(key=number.key, value=far.value, times=None, cause=whole.cause)
+        found.append(dataclasses.replace(flip, confirmed=look))
+    return found
 
 
 def _crossing(question: Question, label: str, near: Any, far: At) -> Flip:
@@ -318,8 +336,9 @@ def _followed(question: Question, number: Number, end: float, factor: float) -> 
 
 def _sentence(question: Question, flips: Sequence[Flip], beyond: Flip | None, listed: Sequence[Number]) -> str:
     if flips:
-        named = [f"{flip.key} at {number_text(flip.value)} makes it {flip.cause}" for flip in flips]
-        return f"The verdict hangs on an estimate: {'; '.join(named)}."
+        named = [f"{flip.key} at {number_text(flip.value)} makes it {flip.cause}" for flip in flips[:CONFIRMED]]
+        more = f"; so do {len(flips) - CONFIRMED} more, by slices alone" if len(flips) > CONFIRMED else ""
+        return f"The verdict hangs on an estimate: {'; '.join(named)}{more}."
     if question.timeless():
         return "No number of the core changes the verdict: it is read off regimes and memory types, not off times."
     said = "No estimated number within its range changes the verdict."

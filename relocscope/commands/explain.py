@@ -126,7 +126,7 @@ def _replayed(
         render_explain.show_fixes(out, b, changes)
         out.file.flush()
     with Progress("moving estimates over their ranges") as progress:
-        estimates = sensitivity(a, b, progress.step)
+        estimates = sensitivity(a, b, progress.step, attributed=None if attributed is None else lambda: parts)
     if out:
         render_explain.show_sensitivity(out, speedup(a, b), estimates)
     return Comparison(
