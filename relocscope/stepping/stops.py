@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from relocscope.stepping.session import Session
 from traces.errors import InputError
+from traces.expand import execution_epochs
 from traces.schema import PAGE_BYTES, Access, Mark, MemoryType
 from traces.search import (
     Condition,
@@ -135,13 +136,33 @@ def writing_register(number: int) -> Stop:
 
 
 def writing_system_register(name: str) -> Stop:
-    """Stop at an msr to a system register, by Arm's name."""
+    """Stop at an msr that writes a system register, by Arm's name: what E2H = 1 makes of names at EL2 is followed."""
+    from emu.registers import E2H_ALIASES, E2H_REDIRECTED, SYSTEM_REGISTERS, encoding
+
+    register = name.upper()
+    encoding(register)  # so that an unknown name is refused
+    plainly = _msr_of([register])
+    meant = {each: E2H_REDIRECTED.get(each) or E2H_ALIASES.get(each, each) for each in SYSTEM_REGISTERS}
+    with_e2h = _msr_of([each for each, what in meant.items() if what == register])
+
+    def places(trace: Trace, start: int, stop: int) -> Places:
+        epochs = trace.epochs[execution_epochs(trace, start, stop)]
+        redirected = (epochs["el"] == 2) & (epochs["e2h"] == 1)
+        found = [
+            rows[redirected[rows[:, 0] - start] == under]
+            for rows, under in ((plainly(trace, start, stop), False), (with_e2h(trace, start, stop), True))
+        ]
+        return np.unique(np.concatenate(found), axis=0)
+
+    return Stop(f"a write of {register}", f"watch {register}", places)
+
+
+def _msr_of(names: Sequence[str]) -> Condition:
     from emu.registers import encoding
 
-    crn, crm, op0, op1, op2 = encoding(name.upper())
-    word = 0xD500_0000 | op0 << 19 | op1 << 16 | crn << 12 | crm << 8 | op2 << 5
-    what, said = f"a write of {name.upper()}", f"watch {name.upper()}"
-    return Stop(what, said, instructions(lambda insns: (insns["word"] & ~np.uint32(31)) == word))
+    found = [encoding(name) for name in names]
+    words = [0xD500_0000 | op0 << 19 | op1 << 16 | crn << 12 | crm << 8 | op2 << 5 for crn, crm, op0, op1, op2 in found]
+    return instructions(lambda insns: np.isin(insns["word"] & ~np.uint32(31), words))
 
 
 def at_regime() -> Stop:

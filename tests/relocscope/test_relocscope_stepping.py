@@ -167,6 +167,17 @@ def test_until_stops_before_what_it_names_and_back_finds_it_again():
     assert "SCTLR_EL2.M = 0" in first["access"]["why"]
 
 
+def test_a_write_of_a_system_register_is_found_by_what_the_name_means_there():
+    """At EL2 with HCR_EL2.E2H = 1, `msr sctlr_el1` writes SCTLR_EL2."""
+    control = Control(session("v5.17-vhe", "64KiB"))
+    assert run(control, "until write SCTLR_EL2").facts["text"].startswith("msr sctlr_el1")
+    before = control.session.machine.cpu.sysreg["SCTLR_EL2"]
+    run(control, "step")
+    assert control.session.machine.cpu.sysreg["SCTLR_EL2"] != before
+    run(control, "restart")
+    assert run(control, "until write SCTLR_EL1").facts["stopped"] == "the end"
+
+
 def test_until_a_miss_is_the_first_one_of_single_steps():
     control = Control(session("v5.17-nvhe"))
     control.session.go(3000)
