@@ -38,6 +38,19 @@ PLAIN: Mapping[str, str] = {
 }
 """The causes of verdicts, and what limits a run, without any register."""
 
+_DIFFERENCES: Mapping[str, str] = {
+    "walks-noncacheable": "Most of the difference is looking up translation tables past the caches.",
+    "fetch-uncached": "Most of the difference is fetching instructions without the instruction cache.",
+    "maintenance-bound": "Most of the difference is cache maintenance and barriers.",
+    "tlb-bound": "Most of the difference is looking up translation tables.",
+    "dram-bound": "Both copy through the caches; most of the difference is waiting for memory behind them.",
+    "instructions": "The two do not execute the same code, or not as much of it, or not as fast.",
+}
+"""What the causes are that both sides share, where one of them is slower by it."""
+
+_PAST_CACHES = ("copy-outside-translated-regime", "mmu-off", "data-device", "data-noncacheable", "dcache-off")
+"""Causes that hold of the slower side."""
+
 _WAITS = {
     "device_load": "loads that wait for memory",
     "device_store": "stores that wait for memory",
@@ -170,13 +183,20 @@ def _plain(found: Comparison) -> str:
         held = limit(found.b)
         same = "Both are held back by the same thing. " if held == limit(found.a) else ""
         return f"{same}{PLAIN[held]}"
-    return PLAIN[found.verdict.cause]
+    cause = found.verdict.cause
+    if cause in _DIFFERENCES:
+        return _DIFFERENCES[cause]
+    said = PLAIN[cause]
+    of_a = cause in _PAST_CACHES and found.speedup is not None and found.speedup > 1 + SAME_WITHIN
+    return f"In A, {said[0].lower()}{said[1:]}" if of_a else said
 
 
 def _about(runs: Sequence[Run]) -> str:
     sizes = sorted({run.image_bytes for run in runs})
     size = image_size(sizes[-1]) if len(sizes) == 1 else "an image"
     cores = " and ".join(dict.fromkeys(run.config.title for run in runs))
+    if any(run.operand is not None and run.operand.program is not None for run in runs):
+        return f"Relocscope ran code, instruction by instruction, on a model of {cores}. All times are modelled."
     which = {1: "that copy", 2: "two versions of that copy"}.get(len(runs), f"{len(runs)} versions of that copy")
     return (
         f"Linux on arm64 starts a new kernel with kexec by copying it ({size} here) to its place. Relocscope ran "

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from relocscope.other_process import python
+
 _VEGA_LITE = "6.4"
 """The version that both the drawings and the script use; its grammar is the one that `pictures` writes."""
 
@@ -26,12 +28,12 @@ class Drawn:
 def drawn(specs: Mapping[str, Mapping[str, Any]], script: str) -> Drawn:
     """Draw the pictures."""
     asked = json.dumps({"specs": specs, "script": script}).encode()
-    done = subprocess.run(
-        [sys.executable, "-m", "relocscope.report.drawing"], input=asked, capture_output=True, check=False
-    )
-    if done.returncode:
-        raise RuntimeError(f"drawing failed: {done.stderr.decode(errors='replace')[-2000:]}")
-    made = json.loads(done.stdout)
+    pipe = subprocess.PIPE
+    with python("relocscope.report.drawing", stdin=pipe, stdout=pipe, stderr=pipe) as process:
+        out, err = process.communicate(asked)
+    if process.returncode:
+        raise RuntimeError(f"drawing failed: {err.decode(errors='replace')[-2000:]}")
+    made = json.loads(out)
     return Drawn(made["svg"], made["script"])
 
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any
 
 from relocscope.break_even import BreakEven, break_even
 from relocscope.comparison import Comparison, sides, speedup
-from relocscope.contributions import Decomposition, decompose
+from relocscope.contributions import Decomposition, attribute, confirm
 from relocscope.evidence import evidence
 from relocscope.fixes import Fix, fixes
 from relocscope.focus import SAME_WITHIN
@@ -174,8 +175,12 @@ def _answer(first: Run, comparisons: Sequence[Comparison]) -> Answer:
 
 def _compared(a: Run, b: Run, *, changes: bool) -> Comparison:
     """Do what `explain` does; where there are many, without trying changes, other sizes and other numbers."""
-    with Progress(f"{b.case}: replaying with mechanisms switched off") as progress:
-        parts = decompose(a, b, progress.step) if _differ(a, b) else Decomposition(contributions=(), interactions=())
+    attributed = cache(lambda: _attributed(a, b))
+    parts = Decomposition(contributions=(), interactions=())
+    verdict = judge(a, b, attributed)
+    if _differ(a, b):
+        with Progress(f"{b.case}: replaying the whole runs without the largest contributions") as progress:
+            parts = confirm(attributed(), a, b, progress.step)
     crossing: BreakEven | None = None
     estimates: Sensitivity | None = None
     tried: tuple[Fix, ...] = ()
@@ -189,13 +194,18 @@ def _compared(a: Run, b: Run, *, changes: bool) -> Comparison:
     return Comparison(
         a=a,
         b=b,
-        verdict=judge(a, b),
+        verdict=verdict,
         evidence=tuple(evidence(a, b)),
         parts=parts,
         fixes=tried,
         break_even=crossing,
         sensitivity=estimates,
     )
+
+
+def _attributed(a: Run, b: Run) -> Decomposition:
+    with Progress(f"{b.case}: replaying with mechanisms switched off") as progress:
+        return attribute(a, b, progress.step)
 
 
 def _differ(a: Run, b: Run) -> bool:

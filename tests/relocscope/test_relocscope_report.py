@@ -18,6 +18,7 @@ import caches
 from relocscope import cli
 from relocscope.report import gathered as gathering
 from relocscope.report import html as page
+from relocscope.report.answer import PLAIN
 from relocscope.report.drawing import Drawn
 from relocscope.report.gathered import Report, gathered, report_of
 from relocscope.report.markdown import COLUMNS, markdown
@@ -95,6 +96,35 @@ def test_the_founding_answer_needs_no_knowledge_of_the_project(founding: Report)
     assert "SCTLR_EL2 = 0x30c50830 (M=0 C=0 I=0" in proof
     assert "SCTLR_EL1 = 0x34d5d91d (M=1 C=1 I=1" in proof
     assert "Device-nGnRnE" in proof
+
+
+def test_every_cause_can_be_said_in_common_words():
+    schema = json.loads((importlib.resources.files("relocscope") / "schemas" / "explain.json").read_text())
+    causes = set(schema["properties"]["verdict"]["properties"]["cause"]["enum"])
+    assert causes - {"no-difference"} == set(PLAIN)
+
+
+@pytest.mark.parametrize(
+    ("settings", "cause", "said"),
+    [
+        ({"a.map.mair": 0x4_0044_FFFF}, "data-device", "In A, the MMU is on, but what is copied is mapped as Device"),
+        ({"b.copy.sctlr_c": 0}, "dcache-off", "The MMU is on, but the data cache is off"),
+        ({"a.image.sources": "sequential"}, "no-difference", "Both are held back by the same thing. "),
+    ],
+)
+def test_common_words_are_about_the_side_that_they_hold_of(settings: dict[str, Any], cause: str, said: str):
+    from relocscope.comparison import Comparison, sides
+    from relocscope.contributions import Decomposition
+    from relocscope.report.answer import answer_of_comparison
+    from relocscope.runs import run_operand
+    from relocscope.verdict import judge
+
+    a, b = (run_operand(side) for side in sides("rfc-v2-el1", "rfc-v2-el1", {"size": "16KiB", **settings}))
+    none = Decomposition(contributions=(), interactions=())
+    verdict = judge(a, b)
+    answer = answer_of_comparison(Comparison(a=a, b=b, verdict=verdict, evidence=(), parts=none, fixes=()))
+    assert answer.cause == cause
+    assert answer.plain.startswith(said)
 
 
 def test_pace_adds_up_to_the_copy(cached: Report):
