@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help explain test check lint types imports unit nojit test-slow bench bench-step docs accuracy pictures clean
+.PHONY: help explain test check lint types imports unit nojit test-slow bench bench-step docs screens accuracy pictures clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -48,6 +48,9 @@ bench-step: $(VENV)/installed ## how long a step, a step back and a goto take in
 
 docs: $(VENV)/installed ## write the generated parts of the documentation, but for the accuracy page
 	$(BIN)/python docs/generate.py
+
+screens: $(VENV)/installed ## draw the pictures of docs/step.md and write its tables
+	$(BIN)/python docs/screens.py
 
 accuracy: $(VENV)/installed ## compare the model with published figures and write docs/accuracy.md; some minutes
 	$(BIN)/relocscope validate --write docs/accuracy.md

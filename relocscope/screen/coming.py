@@ -50,11 +50,7 @@ def coming(scene: Scene, width: int) -> Content:
         rows.append(_row("does", Content.assemble(does, (kind or "not translated", f"bold {of_memory_type(kind)}"))))
         why = access["why"]
         if why:
-            means = access["means"]
-            rows += [
-                _row("why" if not at else "", Content(part))
-                for at, part in enumerate(_wrapped(f"{why}: {means}", width))
-            ]
+            rows += _paragraph("why", why, width) + _paragraph("so", access["means"], width)
     return lines([*rows, *_last(scene, width, hertz)])
 
 
@@ -62,6 +58,10 @@ def _last(scene: Scene, width: int, hertz: int) -> list[Content]:
     if not scene.position["insn"] or width <= _WIDE:
         return []
     return [_row("last", Content.assemble("cost ", bill(scene.position["last_cost"], hertz)))]
+
+
+def _paragraph(name: str, text: str, width: int) -> list[Content]:
+    return [_row("" if at else name, Content(part)) for at, part in enumerate(_wrapped(text, width))]
 
 
 def _row(name: str, content: Content) -> Content:

@@ -21,8 +21,9 @@ def status(scene: Scene, width: int) -> Content:
     ]
     shown = Content.empty()
     for part in parts:
-        if shown.cell_length + part.cell_length + 3 <= width:
-            shown = Content.assemble(shown, "   " if shown else " ", part)
+        if shown.cell_length + part.cell_length + 3 > width:
+            break
+        shown = Content.assemble(shown, "   " if shown else " ", part)
     return shown
 
 

@@ -23,7 +23,7 @@ SYSTEM_REGISTERS = ("SCTLR", "TCR", "TTBR0", "TTBR1", "MAIR", "VBAR", "ELR", "SP
 _CODE_BEFORE, _CODE_AFTER = 8, 24
 
 _MEANS = {
-    MemoryType.DEVICE_NGNRNE: "no gathering, reordering or early acknowledgement, each waits for its endpoint's answer",
+    MemoryType.DEVICE_NGNRNE: "no gathering, reordering or early acknowledgement: one round trip each",
     MemoryType.DEVICE_NGNRE: "not gathered, not reordered; stores may be acknowledged early",
     MemoryType.DEVICE_NGRE: "not gathered; may be reordered and acknowledged early",
     MemoryType.DEVICE_GRE: "may be gathered, reordered and acknowledged early, not speculated",
@@ -115,7 +115,7 @@ def _why(session: Session, kind: MemoryType) -> str:
         if regime.default_cacheable:
             return "stage 1 is off and HCR_EL2.DC = 1: data are Normal-WB"
         return f"SCTLR_{level}.M = 0: the {regime.name} regime translates nothing, and data are Device-nGnRnE" + (
-            " (SCTLR_EL1.M = 1 governs the EL1&0 regime alone)"
+            ", while SCTLR_EL1.M = 1 governs the EL1&0 regime alone"
             if regime.at_el2 and session.machine.cpu.sysreg["SCTLR_EL1"] & 1
             else ""
         )

@@ -46,7 +46,7 @@ def test_the_screen_says_why_the_first_ldp_of_the_copy_is_device_memory_and_what
             assert "load 16 bytes" in seen
             assert "SCTLR_EL2.M = 0: the EL2 regime translates nothing, and data are Device-nGnRnE" in seen
             assert "SCTLR_EL1.M = 1 governs the EL1&0 regime alone" in seen
-            assert "each waits for its endpoint's answer" in seen
+            assert "so no gathering, reordering or early acknowledgement: one round trip each" in seen
 
     driven(test)
 
