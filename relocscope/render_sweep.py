@@ -67,7 +67,9 @@ def _show_best(out: Console, table: Table) -> None:
     right = (0, last, last + 1, last + 2) if cases else (0, last, last + 1)
     shown = plain_table("point", *swept, *(["A", "B"] if cases else ["time"]), "speed-up", right=right)
     if table.base is not None and table.base.get("seconds") is not None:
-        shown.add_row("", *(_value(name, table.base) for name in swept), seconds(table.base["seconds"]), "unchanged")
+        shown.add_row(
+            "", *(_value(name, table.base) for name in swept), seconds(table.base["seconds"]), _unchanged(table.base)
+        )
     for row in table.best:
         times = "-" if row["speedup"] is None else f"{row['speedup']:.3f}"
         values = (_value(name, row) for name in swept)
@@ -80,11 +82,19 @@ def _show_best(out: Console, table: Table) -> None:
     out.print()
 
 
+def _unchanged(base: Mapping[str, Any]) -> str:
+    return "unchanged" if base["outcome"] == "completed" else f"unchanged: {base['outcome']}"
+
+
 def _value(name: str, row: Mapping[str, Any]) -> str:
     value = row.get(name)
-    if value is None:
+    if value is None or value == "":
         return "-"
-    return size_text(value) if key(name).unit == "bytes" else f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}"
+    return size_text(value) if key(name).unit == "bytes" else str(value)
 
 
 def _duration(value: float) -> str:

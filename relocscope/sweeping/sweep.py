@@ -90,11 +90,14 @@ class Sweep:
         key = result_key(trace, how.config_hash, initial=how.initial, seed=how.seed, sample=sample, version=self.model)
         return Replay(key, trace, how.bare())
 
-    def check(self, executor: Executor) -> None:
+    def check(self, executor: Executor, progress: Progress | None = None) -> None:
         """Refuse, or note, what cannot be, before anything runs."""
-        for task, answer in executor.perform(Check(key, subject) for key, subject in self.missing_captures().items()):
+        tasks = [Check(key, subject) for key, subject in self.missing_captures().items()]
+        for done, (task, answer) in enumerate(executor.perform(tasks), 1):
             if answer.error is not None and answer.lasting:
                 self.impossible[task.key] = answer.error
+            if progress:
+                progress("checking", done, len(tasks))
         if self.plan.skip_impossible:
             return
         for point in self.points:
@@ -160,7 +163,7 @@ def run(plan: Plan, directory: Path, means: Means, progress: Progress | None = N
             from relocscope.sweeping.cluster import Cluster
 
             replayer = stack.enter_context(Cluster(means.scheduler, directory))
-        sweep.check(here)
+        sweep.check(here, progress)
         sweep.capture(here, progress)
         todo, total = sweep.replays(sweep.sides(), sample=plan.sample)
         sweep.replay(replayer, todo, progress)

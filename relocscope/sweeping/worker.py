@@ -4,7 +4,6 @@ It ends when the other end of the socket does, however that ends.
 """
 
 import contextlib
-import signal
 import sys
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -22,7 +21,4 @@ def work(connection: Connection, directory: Path) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C reaches all of a terminal's processes; the sweep ends this one
     work(Connection(int(sys.argv[1])), Path(sys.argv[2]))

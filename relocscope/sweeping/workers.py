@@ -71,9 +71,9 @@ class _Child:
     def __init__(self, directory: Path) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
-            self.process = python(
-                "relocscope.sweeping.worker", str(theirs.fileno()), str(directory), pass_fds=[theirs.fileno()]
-            )
+            # A process group of its own: Ctrl-C at a terminal is for the sweep, which then ends it.
+            arguments = ("relocscope.sweeping.worker", str(theirs.fileno()), str(directory))
+            self.process = python(*arguments, pass_fds=[theirs.fileno()], process_group=0)
         self.connection = Connection(ours.detach())
         self.task: Task | None = None
 
