@@ -152,3 +152,13 @@ def test_tables_of_blocks_pay_at_every_size(tmp_path: Path):
 
 def test_without_set_up_there_is_no_break_even(tmp_path: Path):
     assert break_even(*pair(tmp_path, phases="loop")) is None
+
+
+def test_a_purgatory_is_no_set_up_and_needs_an_image_that_has_one():
+    assert break_even(*(relocscope.run(f"purgatory-{way}", size="64KiB") for way in ("on", "on"))) is None
+    old, new = (
+        relocscope.run(case, size="68KiB", set={"phases": "all,purgatory"}) for case in ("v4.19-nvhe", "v5.17-nvhe")
+    )
+    found = break_even(old, new)
+    assert found is not None
+    assert [point.bytes for point in found.points] == [16 * 4096, 17 * 4096]

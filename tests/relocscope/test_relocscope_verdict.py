@@ -8,8 +8,9 @@ import pytest
 from synthetic import SCTLR_ON, copy_trace, epoch_row
 
 from relocscope.comparison import compare, speedup
+from relocscope.contributions import Contribution, Decomposition
 from relocscope.evidence import evidence
-from relocscope.focus import COPY, focus_of
+from relocscope.focus import COPY, differing, focus_of
 from relocscope.limits import limit, past_caches
 from relocscope.runs import Run, measure
 from relocscope.verdict import judge
@@ -281,3 +282,59 @@ def test_entry_below_the_boot_level_and_set_way_are_seen():
     insns = trace.insns.copy()
     insns["maintenance"][1] = Maintenance.DC_CISW
     assert "set-way-maintenance" in [hazard["id"] for hazard in timed(replace(trace, insns=insns)).hazards]
+
+
+def decided(a: Run, b: Run, **cycles: int) -> tuple[str, str]:
+    """Judge with contributions as given: cause and sentence."""
+    named = {"instructions": 0, **cycles}
+    parts = tuple(Contribution(mechanism=name, cycles=value, share=0.6) for name, value in named.items())
+    found = judge(a, b, lambda: Decomposition(contributions=parts, interactions=()))
+    return found.cause, found.sentence
+
+
+def slower(run: Run, times: float = 2.0) -> Run:
+    return replace(run, cycles=round(run.cycles * times), seconds=run.seconds * times)
+
+
+def test_the_largest_contribution_in_favour_of_the_faster_one_decides():
+    a = timed(on())
+    assert decided(a, slower(a), dram=5000, translation=-3000, maintenance=-2500)[0] == "tlb-bound"
+    assert decided(slower(a), a, dram=-5000, translation=2000, maintenance=3000)[0] == "maintenance-bound"
+    assert decided(a, slower(a), dram=-1)[0] == "dram-bound"
+    assert decided(a, slower(a), instructions=-1)[0] == "instructions"
+
+
+def test_fetching_is_the_cause_only_past_the_icache_and_hierarchy_only_where_it_is_used():
+    cached, uncached = timed(on()), timed(off())
+    assert decided(cached, slower(cached), fetch=-1)[0] == "instructions"
+    assert decided(uncached, slower(uncached), fetch=-1)[0] == "fetch-uncached"
+    assert decided(uncached, slower(uncached), hierarchy=-1)[0] == "mmu-off"
+    assert decided(cached, slower(cached), hierarchy=-1)[0] == "dram-bound"
+
+
+def test_a_faster_clock_is_said_to_be_one():
+    a = timed(on())
+    cause, sentence = decided(a, replace(a, cycles=a.cycles - 9, seconds=a.seconds * 2))
+    assert cause == "instructions"
+    assert "MHz" in sentence
+
+
+def test_what_holds_one_run_back_by_its_own_cycles():
+    run = timed(on())
+    walks = {**run.cycle_stack, "tlb_walk": 10 * run.cycles}
+    assert limit(replace(run, cycle_stack=walks)) == "tlb-bound"
+    assert run.copy is not None
+    types = {**run.copy["memory_types"], "walk": {"Normal-NC": 9, "Normal-WB": 1}}
+    uncached = replace(run, cycle_stack=walks, copy={**run.copy, "memory_types": types})
+    assert limit(uncached) == "walks-noncacheable"
+
+
+def test_a_phase_is_in_focus_only_where_most_of_a_difference_lies_in_it():
+    run = timed(on())
+
+    def with_flush(seconds: float, flush: float) -> Run:
+        return replace(run, seconds=seconds, phases=({"name": "list-flush", "seconds": flush},))
+
+    assert differing(with_flush(1.0, 0.1), with_flush(2.0, 0.9)) == "list-flush"
+    assert differing(with_flush(1.0, 0.1), with_flush(2.0, 0.5)) == COPY
+    assert differing(with_flush(1.0, 0.01), with_flush(1.04, 0.05)) == COPY
