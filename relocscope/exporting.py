@@ -11,7 +11,7 @@ import numpy as np
 from relocscope.listing import source_lines, texts
 from relocscope.operand import Operand
 from relocscope.phases import stretches
-from relocscope.regimes import regime_name
+from relocscope.regimes import regime_switches
 from relocscope.runs import Recorded, Run, recorded
 from traces.errors import InputError
 from traces.exports.registry import FORMATS, TIMED_LIMIT, Format
@@ -207,8 +207,7 @@ def _regimes(trace: Trace) -> list[tuple[int, str]]:
     marks = trace.marks[trace.marks["kind"] == Mark.EPOCH]
     named: list[tuple[int, str]] = []
     for at, epoch in [(0, 0), *zip(marks["at"].tolist(), marks["a"].tolist(), strict=True)]:
-        row = trace.epochs[epoch]
-        name = f"{regime_name(trace, epoch)} M={row['stage1']} C={row['dcache']} I={row['icache']}"
+        name = regime_switches(trace, epoch)
         if named and named[-1][0] == at:
             named.pop()
         if not named or named[-1][1] != name:

@@ -37,6 +37,12 @@ def regime_name(trace: Trace, epoch: int) -> str:
     return f"EL{row['el']}&0" if row["e2h"] else f"EL{row['el']}"
 
 
+def regime_switches(trace: Trace, epoch: int) -> str:
+    """Return the same with what is on: `EL2 M=0 C=0 I=0`."""
+    row = trace.epochs[epoch]
+    return f"{regime_name(trace, epoch)} M={row['stage1']} C={row['dcache']} I={row['icache']}"
+
+
 def elsewhere(trace: Trace, site: CopySite) -> list[InForce]:
     """Find the regimes of the *other* exception levels that were in force while the copy ran, lowest level first.
 

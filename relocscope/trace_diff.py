@@ -9,7 +9,7 @@ import numpy as np
 
 from relocscope.listing import texts
 from relocscope.operand import Operand
-from relocscope.regimes import regime_name
+from relocscope.regimes import regime_switches
 from relocscope.runs import Recorded, recorded
 from traces.expand import NO_PA, NO_TYPE
 from traces.names import Names, insn_places
@@ -103,7 +103,7 @@ def _instruction(trace: Trace, rows: Records | None) -> dict[str, Any] | None:
         "where": Names(trace.meta).place(va),
         "word": f"{word:#010x}",
         "text": decode(word.to_bytes(4, "little"), va)[0].text if word else "",
-        "regime": _regime(trace, int(row["epoch"])),
+        "regime": regime_switches(trace, int(row["epoch"])),
         "access": None,
     }
     if row["access"] != Access.NONE:
@@ -116,11 +116,6 @@ def _instruction(trace: Trace, rows: Records | None) -> dict[str, Any] | None:
             "memory_type": MemoryType(int(row["memory_type"])).label if typed else None,
         }
     return said
-
-
-def _regime(trace: Trace, epoch: int) -> str:
-    row = trace.epochs[epoch]
-    return f"{regime_name(trace, epoch)} M={row['stage1']} C={row['dcache']} I={row['icache']}"
 
 
 def _counters(a: Outcome, b: Outcome) -> dict[str, dict[str, dict[str, int]]]:

@@ -9,8 +9,9 @@ import numpy as np
 
 from relocscope.operand import Operand
 from relocscope.stepping.stepped import stepped_of
-from relocscope.stepping.timeline import Place, Timeline
+from relocscope.stepping.timeline import Timeline
 from traces.schema import LEAVES
+from traces.window import Place
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

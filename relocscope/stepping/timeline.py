@@ -1,20 +1,13 @@
 """Timeline: the instructions of a run by number. The number of a place is how many instructions came before it."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from traces.expand import executed_counts
 from traces.trace import Trace
-
-
-class Place(NamedTuple):
-    """Before an instruction: that many into that execution of a block."""
-
-    execution: int
-    insns: int
+from traces.window import Place
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,6 +7,7 @@ from caches.replaying import Replay
 from caches.timing import go, go_to_cycle, place_of, retired, sample, timed
 from traces.expand import executed_counts
 from traces.fold import instruction_count
+from traces.schema import NO_REGISTER, InsnClass
 from traces.window import Place
 
 
@@ -38,6 +39,9 @@ def test_times_of_instructions_are_those_of_the_run(name, core):
         assert (rows[before] <= rows[after]).all(), (before, after)
     for field in ("fetch", "dispatch", "retire"):
         assert (np.diff(rows[field]) >= 0).all(), field
+    simple = (trace.insns["cls"][rows["insn"]] == InsnClass.ALU) & (trace.insns["dst"][rows["insn"], 0] != NO_REGISTER)
+    assert simple.any()
+    assert (rows["complete"] - rows["issue"] == config.pipeline.alu_cycles)[simple].all()
     walks, reads = rows["events"].sum(axis=0)[4:]
     assert (walks, reads) == (whole.counters["walk"]["walks"], whole.counters["walk"]["reads"])
     assert rows["events"].sum(axis=0)[0] == whole.counters["dram"]["reads"]

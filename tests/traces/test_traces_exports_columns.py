@@ -32,6 +32,10 @@ def test_texts_keep_to_one_field_of_one_line(table: list[str]):
     assert written.split("\n")[1:-1] == [plain(text) for text in table]
 
 
+def test_what_would_end_a_field_is_a_question_mark():
+    assert plain("a\nb\tc\0d\ud800\x7f e") == "a?b?c?d?? e"
+
+
 def test_rows_may_be_left_out():
     column = beside([b"<", decimal(np.arange(3)), b">"], 3)
     assert lines(only(column, np.array([True, False, True])), b";") == b"<0>;;<2>;"

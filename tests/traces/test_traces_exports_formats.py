@@ -77,6 +77,7 @@ def test_statistics_are_the_windows(of: Subject):
     assert sum(found[f"system.cpu.cycleStack::{leaf}"] for leaf in LEAVES) == of.cycles
     assert found["simInsts"] == of.window.instructions
     assert found["simSeconds"] == pytest.approx(of.cycles / 3e9, abs=1e-6)
+    assert found["simTicks"] == round(of.cycles / 3e9 * 1e12)
     assert found["system.cpu.dcache.overallMisses::total"] == 3
     assert found["system.cpu.dcache.overallMissRate::total"] == pytest.approx(3 / 7, abs=1e-6)
 
@@ -249,6 +250,18 @@ def test_names_from_a_hostile_trace_stay_in_their_field():
         retired = subject(lines=2).retired
         one = Subject(**{**fields(of), "trace": trace, "timed": iter([rows]), "retired": retired})
         reread(module, one)
+
+
+def test_an_access_that_is_not_aligned_shows_the_bytes_that_it_moves():
+    of = subject(lines=1)
+    insns = of.trace.insns.copy()
+    insns["offset"][0], insns["size"][0] = 13, 7
+    trace = Trace(**{**{name: getattr(of.trace, name) for name in of.trace.__slots__}, "insns": insns})
+    rows = [event for event in reread(tarmac, Subject(**{**fields(of), "trace": trace})) if event.kind == "LD"]
+    assert [(event.va, event.text) for event in rows] == [
+        (0x8000_0000, 13 * ".." + 3 * "##"),
+        (0x8000_0010, 4 * "##" + 12 * ".."),
+    ]
 
 
 def test_written_back_bases_are_known():

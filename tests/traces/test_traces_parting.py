@@ -54,14 +54,20 @@ def test_encodings_types_translations_and_regimes():
     assert kinds(trace, changed(trace, insns=insns)) == [("access", 2)]
 
 
-def test_nothing_is_compared_behind_the_first_other_instruction():
+@pytest.mark.parametrize("pieces", [1, 1 << 15])
+def test_nothing_is_compared_behind_the_first_other_instruction(pieces: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("traces.window.CHUNK_EXECUTIONS", pieces)
     trace = copy_trace(lines=5)
-    insns, blocks = trace.insns.copy(), trace.blocks.copy()
-    for rows in (insns, blocks):
+    insns, blocks = np.tile(trace.insns, 2), np.tile(trace.blocks, 2)
+    blocks["first"][1] = 6
+    for rows in (insns[6:], blocks[1:]):
         rows["va"] += 4096
         rows["pa"] += 4096
-    values = trace.values + np.uint64(8)
-    assert kinds(trace, changed(trace, insns=insns, blocks=blocks, values=values)) == [("pc", 0)]
+    executions, values = trace.executions.copy(), trace.values.copy()
+    executions[1] = 1  # elsewhere, and back
+    values[6:] += np.uint64(8)
+    other = changed(trace, insns=insns, blocks=blocks, executions=executions, values=values)
+    assert kinds(trace, other) == [("pc", 6)]
 
 
 @pytest.mark.parametrize("pieces", [3, 1 << 15])
