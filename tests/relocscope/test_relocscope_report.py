@@ -154,6 +154,7 @@ def test_pace_looks_where_the_copy_reads_and_stores(cached: Report):
         return pa is not None and bool(((rows["pa"] <= pa) & (pa < rows["pa"] + rows["size"])).any())
 
     assert all(inside(each.source_pa, Role.SOURCE) for each in part.pace.bins)
+    assert all(each.source_pa is not None and each.source_pa % 4096 == 0 for each in part.pace.bins)
     assert all(inside(each.destination_pa, Role.DESTINATION) for each in part.pace.bins)
 
 
