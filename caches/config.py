@@ -10,9 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from types import MappingProxyType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from traces.errors import InputError
+
+if TYPE_CHECKING:
+    from caches.extensions import Extension
 
 
 class Replacement(IntEnum):
@@ -388,6 +391,8 @@ class CoreConfig:
     calibrated: tuple[str, ...] = ()
     """Keys that were fitted to a published time, each with the row it was fitted to in its provenance."""
     provenance: Mapping[str, Provenance] = field(default_factory=dict, compare=False)
+    extensions: tuple[tuple[str, "Extension"], ...] = ()
+    """Functions from outside in the place of a level's replacement or of the prefetcher, by table (`extended`)."""
 
     def __post_init__(self) -> None:
         for key in self.calibrated:
@@ -411,6 +416,21 @@ class CoreConfig:
     def cycles(self, nanoseconds: float) -> int:
         """Return the nearest whole number of core cycles."""
         return round(nanoseconds * self.pipeline.frequency_mhz / 1000)
+
+    def extended(self, **extensions: "Extension") -> "CoreConfig":
+        """Return this core with functions of one's own (caches.extensions), by table.
+
+        `l1i`, `l1d`, `l2` and `l3` take a replacement policy, `prefetch` a prefetcher.
+        """
+        for table, extension in extensions.items():
+            kind = {"prefetch": "prefetcher"}.get(table, "replacement")
+            if table not in ("l1i", "l1d", "l2", "l3", "prefetch") or extension.kind != kind:
+                raise InputError(f"extended: {table}: l1i, l1d, l2 and l3 take a replacement, prefetch a prefetcher")
+        return dataclasses.replace(self, extensions=tuple(sorted({**dict(self.extensions), **extensions}.items())))
+
+    def extension_at(self, table: str) -> int:
+        """Return the address of the function in the place of that table's own; 0 without one."""
+        return next((each.address for name, each in self.extensions if name == table), 0)
 
     def value(self, key: str) -> Any:
         """Return the value of a dotted key; InputError if there is none."""

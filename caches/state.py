@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from caches import views
 from caches.config import CacheLevel, CoreConfig, Inclusion, Tlb
-from caches.kernels.layout import CODE_MASK, FLAG_BITS, FLAGS, NO_DESTINATION
+from caches.kernels.layout import CODE_MASK, EXTENDED, EXTENSION_WORDS, FLAG_BITS, FLAGS, NO_DESTINATION
 from caches.mechanisms import mechanisms
 from traces.schema import LEAVES
 
@@ -72,14 +72,15 @@ _SPEC_SCALARS = (
     "nc_outstanding nc_forward nc_writes nc_base nc_write_base wt_is_nc device_cycles device_bytes device_reads "
     "device_writes device_load_waits device_early_cycles device_gathers device_read_base device_write_base "
     "walk_entries walkers walker_base walk_l1d walk_step stream_count train_lines max_stride l1_lines l2_lines degree "
-    "prefetch_crosses prefetch_walks prefetch_stores prefetch_spare dram_cycles row_hit_saves row_conflict_adds "
-    "burst_sixteenths write_sixteenths channels interleave_lines_log2 bank_count row_lines_log2 bank_busy "
-    "turnaround_slots write_batch refresh_interval refresh_cycles dc_interval dc_clean dc_dirty dc_outstanding "
-    "dc_base ivac_cleans zva_bytes set_way_cycles ic_cycles tlbi_cycles dsb_cycles dmb_cycles isb_cycles "
-    "ring_mask translation_mask tlb_rows mark_count checkpoint_count " + " ".join(_ON)
+    "prefetch_crosses prefetch_walks prefetch_stores prefetch_spare prefetch_extension dram_cycles row_hit_saves "
+    "row_conflict_adds burst_sixteenths write_sixteenths channels interleave_lines_log2 bank_count row_lines_log2 "
+    "bank_busy turnaround_slots write_batch refresh_interval refresh_cycles dc_interval dc_clean dc_dirty "
+    "dc_outstanding dc_base ivac_cleans zva_bytes set_way_cycles ic_cycles tlbi_cycles dsb_cycles dmb_cycles "
+    "isb_cycles ring_mask translation_mask tlb_rows mark_count checkpoint_count " + " ".join(_ON)
 )
 _LEVEL_FIELDS = (
-    "present sets set_mask ways base trees hit_cycles interval replacement inclusion buffers buffer_base behind_poc"
+    "present sets set_mask ways base trees hit_cycles interval replacement extension inclusion buffers buffer_base "
+    "behind_poc"
 )
 _TLB_FIELDS = "base entries ways sets hit_cycles size_count"
 _SPEC = [
@@ -127,6 +128,7 @@ _CLOCK = [
     ("retired", "<i8", (1024,)),
     ("segment", "<i8", (32, 2)),
     ("counters", "<i8", (len(COUNTER_ROWS), 8)),
+    ("extension_words", "<i8", (EXTENSION_WORDS,)),
     ("stale", "<i8", (LIST_ROWS,)),
     ("lost", "<i8", (LIST_ROWS,)),
 ]
@@ -286,6 +288,7 @@ def _place_numbers(words: Records, config: CoreConfig, ablate: frozenset[str]) -
         "prefetch_walks": int(config.prefetch.walks),
         "prefetch_stores": int(config.prefetch.stores),
         "prefetch_spare": config.prefetch.spare_buffers,
+        "prefetch_extension": config.extension_at("prefetch"),
         "dram_cycles": cycles(dram.latency_ns),
         "row_hit_saves": cycles(min(dram.row_hit_saves_ns, dram.latency_ns)),
         "row_conflict_adds": cycles(dram.row_conflict_adds_ns),
@@ -354,7 +357,8 @@ def _place_levels(words: Records, config: CoreConfig) -> tuple[int, int]:
             "trees": tree_base,
             "hit_cycles": level.hit_cycles,
             "interval": level.interval_cycles,
-            "replacement": int(level.replacement),
+            "replacement": EXTENDED if config.extension_at(name) else int(level.replacement),
+            "extension": config.extension_at(name),
             "inclusion": int(level.inclusion) if level.size else int(Inclusion.NON_INCLUSIVE),
             "buffers": level.miss_buffers,
             "buffer_base": buffer_base,

@@ -30,7 +30,7 @@ from numba.core import cgutils
 from numba.core.datamodel import models
 from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AbstractTemplate, infer, infer_global, signature
-from numba.extending import NativeValue, register_model, typeof_impl, unbox
+from numba.extending import NativeValue, intrinsic, register_model, typeof_impl, unbox
 from numpy.typing import NDArray
 
 _WORD_BYTES = 8
@@ -271,3 +271,27 @@ def outlined(result: types.Type, *arguments: types.Type) -> Callable[[Callable[.
 
 
 _COMPILED: dict[str, Any] = {}
+
+CALLED: dict[int, Callable[..., int]] = {}
+"""What `ask` calls where nothing is compiled, by the number that stands for its address."""
+
+if config.DISABLE_JIT:
+
+    def ask(address: int, table: Any, first: int, a: int, b: int, c: int) -> int:
+        """Call what is at an address, outside of the kernels, with a stretch of a table and three numbers."""
+        return int(CALLED[int(address)](table[first:], a, b, c))
+
+else:
+
+    @intrinsic
+    def ask(_typing: Any, _address: Any, table: Any, _first: Any, _a: Any, _b: Any, _c: Any) -> Any:
+        """Call what is at an address, outside of the kernels, with a stretch of a table and three numbers."""
+
+        def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+            address, row, first, *numbers = arguments
+            word = ir.IntType(64)
+            kind = ir.FunctionType(word, [word.as_pointer(), *[word] * 3])
+            function = builder.inttoptr(address, kind.as_pointer())
+            return builder.call(function, [builder.gep(row, [first], inbounds=True), *numbers])
+
+        return signature(types.int64, types.int64, table, *[types.int64] * 4), generate

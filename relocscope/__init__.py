@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from caches import CoreConfig
     from relocscope.attached import Model
     from relocscope.calibration import Calibration
     from relocscope.checking import Check
@@ -119,7 +120,7 @@ def theories(
 
 def attach(
     uc: Any,
-    core: str = "stingray",
+    core: "str | CoreConfig" = "stingray",
     *,
     set: Mapping[str, Any] | None = None,  # noqa: A002
     untranslated: str = "architecture",

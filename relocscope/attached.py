@@ -136,7 +136,7 @@ class Model:
 @contextmanager
 def attach(
     uc: Any,
-    core: str = "stingray",
+    core: "str | CoreConfig" = "stingray",
     *,
     set: Mapping[str, Any] | None = None,  # noqa: A002
     untranslated: str = "architecture",
@@ -144,9 +144,10 @@ def attach(
 ) -> Iterator[Model]:
     """Record what an AArch64 `unicorn.Uc` runs while the context lasts, and say what it costs on a core.
 
-    The engine runs as it would, its hooks included; afterwards it is as it was. `core` is a name or a preset's file,
-    `set` changes its fields. Memory that nothing translates is what the architecture makes of it, Device-nGnRnE with
-    the MMU off, or `untranslated="Normal-WB"`: for programs without their kernel. `initial`: `cold`, `kernel-dirty`.
+    The engine runs as it would, its hooks included; afterwards it is as it was. `core` is a name, a preset's file
+    or a CoreConfig, `set` changes its fields. Memory that nothing translates is what the architecture makes of it,
+    Device-nGnRnE with the MMU off, or `untranslated="Normal-WB"`: for programs without their kernel. `initial`: `cold`
+    or `kernel-dirty`.
 
     A guest that reads time sees Unicorn's. Exceptions cost what the instructions of their handlers do, no more.
     """
@@ -155,7 +156,7 @@ def attach(
 
     if untranslated not in UNTRANSLATED:
         raise InputError(f"attach: untranslated = {untranslated!r}: must be one of {', '.join(UNTRANSLATED)}")
-    config = caches.load_core(core) if core.endswith(".toml") else caches.core(core)
+    config = core if isinstance(core, caches.CoreConfig) else _core(core)
     if set:
         config = config.override(dict(set))
     attachment = Attachment(uc, flat_cacheable=untranslated == "Normal-WB")
@@ -165,6 +166,12 @@ def attach(
     finally:
         attachment.detach()
     model.tell()
+
+
+def _core(name: str) -> "CoreConfig":
+    import caches
+
+    return caches.load_core(name) if name.endswith(".toml") else caches.core(name)
 
 
 def _counter(kind: str) -> tuple[str, str]:

@@ -3,6 +3,12 @@
 Here rather than in `caches.state`: compiled code takes them as plain numbers.
 """
 
+EXTENDED = 5
+"""level_replacement of a policy from outside; the others are those of caches.config.Replacement."""
+
+EXTENSION_WANTED, EXTENSION_WORDS = 64, 80
+"""Where in extension_words a prefetcher from outside writes the lines that it wants, and how many words there are."""
+
 MISS = -1
 ANY = -1
 """Where a page, an ASID or a regime could be named: all of them."""

@@ -9,6 +9,8 @@ from caches.kernels.layout import (
     AHEAD_L1,
     AHEAD_L2,
     CONFIDENCE,
+    EXTENSION_WANTED,
+    EXTENSION_WORDS,
     L1D,
     L2,
     LAST,
@@ -21,7 +23,7 @@ from caches.kernels.layout import (
 from caches.kernels.sets import lookup
 from caches.kernels.translation import translate_ahead, translation_row
 from caches.state import MACHINE_TYPE
-from caches.views import inlined, outlined
+from caches.views import ask, inlined, outlined
 
 
 @outlined(int64, MACHINE_TYPE, int64, int64)
@@ -125,6 +127,18 @@ def run_ahead(s, at, column, distance, line, physical, cycle):
 
 
 @outlined(void, MACHINE_TYPE, int64, int64, int64, int64)
+def prefetch_as_asked(s, is_store, line, physical, cycle):
+    """Show a prefetcher from outside (caches.extensions) a line, and fetch what it wants: for loads also into L1D."""
+    count = ask(s["prefetch_extension"], s["extension_words"], 0, line, is_store, EXTENSION_WORDS)
+    for at in range(min(count, EXTENSION_WORDS - EXTENSION_WANTED)):
+        target = stream_target(s, line, physical, s["extension_words"][EXTENSION_WANTED + at], cycle)
+        if target != MISS:
+            known = s["known"]
+            if prefetch_l2(s, target, known) != 0 and is_store == 0:
+                prefetch_l1(s, target, known)
+
+
+@outlined(void, MACHINE_TYPE, int64, int64, int64, int64)
 def train(s, first, line, physical, cycle):
     """Show the detector a line (by VA) that a load or store missed or first used; prefetch if it is sure.
 
@@ -134,6 +148,9 @@ def train(s, first, line, physical, cycle):
     count = s["stream_count"]
     reach = s["max_stride"]
     oldest = first
+    if s["on_prefetch"] != 0 and s["prefetch_extension"] != 0:
+        prefetch_as_asked(s, int64(first > 0), line, physical, cycle)
+        return
     if s["on_prefetch"] == 0 or count == 0:
         return
     for at in range(first, first + count):

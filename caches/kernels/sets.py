@@ -1,7 +1,17 @@
 """Sets and ways of one level: looking up, replacing, placing, dropping. No time passes here."""
 
-from caches.kernels.layout import DIRTY, EVICTIONS, FLAG_BITS, FLAGS, MISS, PREFETCH_UNUSED, PREFETCHED, WRITE_BACKS
-from caches.views import inlined
+from caches.kernels.layout import (
+    DIRTY,
+    EVICTIONS,
+    EXTENDED,
+    FLAG_BITS,
+    FLAGS,
+    MISS,
+    PREFETCH_UNUSED,
+    PREFETCHED,
+    WRITE_BACKS,
+)
+from caches.views import ask, inlined
 
 
 @inlined
@@ -41,6 +51,16 @@ def touch(s, level, index):
         point_away(s, level, index)
     elif policy == 4:
         s["ages"][index] = 0
+    elif policy == EXTENDED:
+        tell(s, level, index, 0)
+
+
+@inlined
+def tell(s, level, index, event):
+    """Tell a policy from outside (caches.extensions) that a way was used (0) or filled (1)."""
+    ways = s["level_ways"][level]
+    way = (index - s["level_base"][level]) % ways
+    ask(s["level_extension"][level], s["ages"], index - way, event, way, ways)
 
 
 @inlined
@@ -110,6 +130,8 @@ def victim(s, level, line):
         return first + draw(s) % ways
     if policy == 3:
         return first + pointed_way(s, s["level_trees"][level] + index, ways)
+    if policy == EXTENDED:
+        return first + ask(s["level_extension"][level], s["ages"], first, 2, 0, ways) % ways
     return most_distant(s, first, ways)
 
 
@@ -139,6 +161,8 @@ def place(s, level, index, line, ready, info):
         point_away(s, level, index)
     elif policy == 4:
         s["ages"][index] = 2
+    elif policy == EXTENDED:
+        tell(s, level, index, 1)
 
 
 @inlined
