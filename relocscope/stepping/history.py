@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from traces.errors import InputError
+from traces.replacing import replacing
+
 FILE = Path("~/.local/state/relocscope/step_history")
 MOST_LINES = 1000
 
@@ -20,7 +23,8 @@ def kept(file: Path | None) -> list[str]:
 def keep(file: Path | None, lines: Sequence[str]) -> None:
     """Keep them for the next time, if they can be."""
     if file is not None:
-        with suppress(OSError):
+        with suppress(OSError, InputError):
             path = file.expanduser()
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text("".join(f"{line}\n" for line in lines[-MOST_LINES:]), encoding="utf-8")
+            with replacing(path) as stream:
+                stream.write("".join(f"{line}\n" for line in lines[-MOST_LINES:]).encode())
