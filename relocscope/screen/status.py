@@ -6,12 +6,15 @@ from relocscope.screen.coming import duration
 from relocscope.screen.marks import DIM, FAIR, STRONG
 from relocscope.screen.scene import Scene
 
+_NAME_CELLS = 28
+"""Of a file's long name the end is shown."""
+
 
 def status(scene: Scene, width: int) -> Content:
     """Say where the session stands; what is less important goes where there is no room."""
-    session, position = scene.session, scene.position
+    session, position, name = scene.session, scene.position, scene.session.subject.name
     parts = [
-        Content.styled(session.subject.name, STRONG),
+        Content.styled(name if len(name) <= _NAME_CELLS else f"…{name[1 - _NAME_CELLS :]}", STRONG),
         Content(f"#{position['insn']:,} of {position['of']:,}"),
         Content.styled(f"EL{position['el']}", STRONG),
         Content(f"cycle {position['cycle']:,}"),
