@@ -105,7 +105,7 @@ def outstanding(state: State) -> dict[str, Any]:
     busy: dict[str, dict[str, Any]] = {}
     for row, name in enumerate(_BUFFER_GROUPS):
         base, count = int(words["level_buffer_base"][row]), int(words["level_buffers"][row])
-        ends = [int(end) for end in words["buffers"][base : base + count, layout.END] if end > now]
+        ends = [int(end) for end in words["buffer_end"][base : base + count] if end > now]
         busy[name] = {"buffers": count, "busy": len(ends), "until_cycles": sorted(end - now for end in ends)}
     waiting = [int(at) - now for at in words["entries"][: int(words["store_entries"]), 0] if at > now]
     merging = [

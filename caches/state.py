@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from caches import views
 from caches.config import CacheLevel, CoreConfig, Inclusion, Tlb
-from caches.kernels.layout import CODE_MASK, EXTENDED, EXTENSION_WORDS, FLAG_BITS, FLAGS, NO_DESTINATION
+from caches.kernels.layout import CODE_MASK, EXTENDED, EXTENSION_WORDS, FLAG_BITS, FLAGS, NO_DESTINATION, NOBODY
 from caches.mechanisms import mechanisms
 from traces.schema import LEAVES
 
@@ -109,7 +109,10 @@ _CLOCK = [
     *((name, "<i8") for name in _CLOCK_SCALARS.split()),
     ("calendar", "<i8", (33, 4096)),
     ("hint", "<i8", (33, 2)),
-    ("buffers", "<i8", (1536, 3)),
+    # Of each buffer its last request, and when the one before it ended.
+    ("buffer_begin", "<i8", (NOBODY + 1,)),
+    ("buffer_end", "<i8", (NOBODY + 1,)),
+    ("buffer_previous", "<i8", (NOBODY + 1,)),
     ("tlb", "<i8", (TLB_ROWS, 7)),
     ("tlb_sizes", "<i8", (3, 16)),  # 0..7: log2 of the native sizes; 8..15: whether an entry of that size was made
     ("tlb_memo", "<i8", (3, 16)),
@@ -329,7 +332,7 @@ def _place_numbers(words: Records, config: CoreConfig, ablate: frozenset[str]) -
 
 
 def _buffer_groups(config: CoreConfig) -> list[tuple[str, int]]:
-    """Return groups of State.buffers, in order: the levels' miss buffers, then the rest."""
+    """Return groups of buffers, in order: the levels' miss buffers, then the rest."""
     return [
         *((name, getattr(config, name).miss_buffers) for name in LEVEL_NAMES),
         ("fetch_base", config.fetch.uncached_outstanding),

@@ -43,7 +43,8 @@ _FREE = _names("""
     lost counters
 """)
 # Compared and moved by hand.
-_TABLES = ("calendar", "hint", "buffers", "registers", "entries", "dispatched", "retired", "fetch_groups")
+_BUFFERS = ("buffer_begin", "buffer_end", "buffer_previous")
+_TABLES = ("calendar", "hint", *_BUFFERS, "registers", "entries", "dispatched", "retired", "fetch_groups")
 _POINTERS = tuple(MEMBERS)
 
 _QUIET_ROWS = (
@@ -192,7 +193,8 @@ class Steady:
         taken = calendar[row, at]
         calendar[row, at] = -1
         calendar[row, (taken + shift) & layout.SLOTS_MASK] = taken + shift
-        for table in (words["hint"][:_PORTS], words["buffers"], words["registers"], words["entries"][:, 0]):
+        moved = [words[name] for name in _BUFFERS]
+        for table in (words["hint"][:_PORTS], *moved, words["registers"], words["entries"][:, 0]):
             table[table >= horizon] += shift
         proof = self._proof
         count, uses = (0, 0) if proof is None else (proof.tallies["count"], proof.tallies["stores"])
@@ -246,7 +248,7 @@ class Steady:
             "levels": words["calendar"][_PORTS:].copy(),
             "level hints": words["hint"][_PORTS:].copy(),
             "hint": relative(words["hint"][:_PORTS]),
-            "buffers": relative(words["buffers"]),
+            "buffers": relative(np.stack([words[name] for name in _BUFFERS])),
             "registers": relative(words["registers"]),
             "entries": relative(stores[:, 0]),
             "entry leaves": np.where(alive, stores[:, 1], -1),

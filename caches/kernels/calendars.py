@@ -1,6 +1,6 @@
 """When something shared is free: calendars of ports and buses, intervals of buffers."""
 
-from caches.kernels.layout import BEGIN, END, NOBODY, PREVIOUS_END, SLOTS_MASK
+from caches.kernels.layout import NEVER, NOBODY, SLOT_BITS, SLOTS_MASK
 from caches.views import inlined
 
 
@@ -42,45 +42,51 @@ def reserve_port(s, first, ports, cycle, slots):
 
 
 @inlined
+def is_idle(s, slot, cycle):
+    """Whether a buffer holds nothing at that cycle: after its last request, or between the last two."""
+    between = (cycle >= s["buffer_previous"][slot]) & (cycle < s["buffer_begin"][slot])
+    return (cycle >= s["buffer_end"][slot]) | between
+
+
+@inlined
 def buffer_start(s, base, count, cycle, length):
-    """When a buffer of the group can take a request of `length` cycles; clock.slot says which. Reserves nothing."""
-    best = base
+    """When a buffer of the group can take a request of `length` cycles; clock.slot says which. Reserves nothing.
+
+    The first that is idle for as long, else the first of those that are idle soonest. Without a way out of the loop it
+    looks at several buffers at once, and never surprises the host.
+    """
     if s["on_miss_buffers"] == 0:
         s["slot"] = NOBODY
         return cycle
-    best_start = s["buffers"][base, END]
+    idle = NOBODY
+    soonest = NEVER
     for slot in range(base, base + count):
-        start = s["buffers"][slot, END]
-        if cycle >= start or (
-            cycle >= s["buffers"][slot, PREVIOUS_END] and cycle + length <= s["buffers"][slot, BEGIN]
-        ):
-            best = slot
-            best_start = cycle
-            break
-        if start < best_start:
-            best = slot
-            best_start = start
-    s["slot"] = best
-    return best_start
+        end = s["buffer_end"][slot]
+        between = (cycle >= s["buffer_previous"][slot]) & (cycle + length <= s["buffer_begin"][slot])
+        idle = min(idle, slot if (cycle >= end) | between else NOBODY)
+        soonest = min(soonest, (end << SLOT_BITS) | slot)
+    if idle != NOBODY:
+        s["slot"] = idle
+        return cycle
+    s["slot"] = soonest & ((1 << SLOT_BITS) - 1)
+    return soonest >> SLOT_BITS
 
 
 @inlined
 def hold(s, slot, start, finish):
     """Keep a buffer busy over [start, finish)."""
-    if start >= s["buffers"][slot, END]:
-        s["buffers"][slot, PREVIOUS_END] = s["buffers"][slot, END]
-        s["buffers"][slot, BEGIN] = start
-        s["buffers"][slot, END] = finish
+    if start >= s["buffer_end"][slot]:
+        s["buffer_previous"][slot] = s["buffer_end"][slot]
+        s["buffer_begin"][slot] = start
+        s["buffer_end"][slot] = finish
     else:
-        s["buffers"][slot, PREVIOUS_END] = finish
+        s["buffer_previous"][slot] = finish
 
 
 @inlined
 def has_spare(s, base, count, cycle, spare):
     """Whether more than `spare` buffers of the group are idle at that cycle."""
+    idle = 0
     for slot in range(base, base + count):
-        if cycle >= s["buffers"][slot, END] or s["buffers"][slot, PREVIOUS_END] <= cycle < s["buffers"][slot, BEGIN]:
-            spare -= 1
-            if spare < 0:
-                return True
-    return False
+        idle += is_idle(s, slot, cycle)
+    return idle > spare

@@ -43,9 +43,6 @@ CODE_MASK = 511
 # writing them costs less than asking every time whether there is a register.
 NO_SOURCE, NO_DESTINATION = 96, 97
 
-# Columns of State.buffers (an interval reservation each).
-BEGIN, END, PREVIOUS_END = 0, 1, 2
-
 # Columns of State.tlb.
 TAG, SHIFT, REGIME, ASID, TLB_AGE, TLB_READY, LEAF = 0, 1, 2, 3, 4, 5, 6
 
@@ -73,5 +70,7 @@ FAILURE_NO_TRANSLATION = 1
 LIST_ROWS = 65536
 LIST_FULL = LIST_ROWS - 8192
 
-# The row of State.buffers that is nobody's.
+# The buffer that is nobody's, how many bits number a buffer, and a cycle that never comes, so numbered.
 NOBODY = 1535
+SLOT_BITS = 11
+NEVER = (1 << 62) - 1

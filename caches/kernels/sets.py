@@ -28,10 +28,12 @@ def lookup(s, level, line):
     """Where the level holds the line, or MISS. Changes nothing."""
     ways = s["level_ways"][level]
     first = s["level_base"][level] + set_of(s, level, line) * ways
+    # To the end: without a way out of it the loop compares all ways at once, and never surprises the host.
+    found = MISS
     for index in range(first, first + ways):
         if s["tags"][index] >> FLAG_BITS == line + 1:
-            return index
-    return MISS
+            found = max(found, index)
+    return found
 
 
 @inlined
@@ -116,9 +118,12 @@ def victim(s, level, line):
     ways = s["level_ways"][level]
     index = set_of(s, level, line)
     first = s["level_base"][level] + index * ways
+    free = first + ways
     for at in range(first, first + ways):
         if s["tags"][at] == 0:
-            return at
+            free = min(free, at)
+    if free < first + ways:
+        return free
     policy = s["level_replacement"][level]
     if policy <= 1:
         oldest = first
