@@ -73,14 +73,15 @@ _SPEC_SCALARS = (
     "device_writes device_load_waits device_early_cycles device_gathers device_read_base device_write_base "
     "walk_entries walkers walker_base walk_l1d walk_step stream_count train_lines max_stride l1_lines l2_lines degree "
     "prefetch_crosses prefetch_walks prefetch_stores prefetch_spare prefetch_extension dram_cycles row_hit_saves "
-    "row_conflict_adds burst_sixteenths write_sixteenths channels interleave_lines_log2 bank_count row_lines_log2 "
+    "row_conflict_adds burst_sixteenths write_sixteenths channels channels_log2 interleave_lines_log2 bank_count "
+    "row_lines_log2 "
     "bank_busy turnaround_slots write_batch refresh_interval refresh_cycles dc_interval dc_clean dc_dirty "
     "dc_outstanding dc_base ivac_cleans zva_bytes set_way_cycles ic_cycles tlbi_cycles dsb_cycles dmb_cycles "
     "isb_cycles ring_mask translation_mask tlb_rows mark_count checkpoint_count " + " ".join(_ON)
 )
 _LEVEL_FIELDS = (
-    "present sets set_mask ways base trees hit_cycles interval replacement extension inclusion buffers buffer_base "
-    "behind_poc"
+    "present sets set_mask ways ways_log2 base trees hit_cycles interval interval_log2 replacement extension "
+    "inclusion buffers buffer_base behind_poc"
 )
 _TLB_FIELDS = "base entries ways sets hit_cycles size_count"
 _SPEC = [
@@ -98,11 +99,11 @@ TLB_ROWS = 10240
 _CLOCK_SCALARS = (
     "tick random slot segments covered leaf queue inherited pa type failure failure_va epoch flat flat_type "
     "flat_fetch_type walk_type walk2_type stage1 stage2 regime asid asid_mask el1_named vm_regime el2_regime known "
-    "row_was mark checkpoint count dispatch in_cycle issued retire retired_in_cycle block block_leaf redirect "
-    "redirect_leaf fetch_key fetch_next fetched fetch_uncached group branch_resolved memory_after drained stores "
-    "stores_done entry merge_block track_line track_mask track_missed stream_lines merging gather_line device_stored "
-    "device_store_begun maintenance_next maintenance_done writes old_discarded stale_count lost_count changes "
-    "observed_read observed_changes observed_write observed_write_changes"
+    "row_was refreshed refreshes mark checkpoint count dispatch in_cycle issued retire retired_in_cycle block "
+    "block_leaf redirect redirect_leaf fetch_key fetch_next fetched fetch_uncached group branch_resolved memory_after "
+    "drained stores stores_done entry merge_block track_line track_mask track_missed stream_lines merging gather_line "
+    "device_stored device_store_begun maintenance_next maintenance_done writes old_discarded stale_count lost_count "
+    "changes observed_read observed_changes observed_write observed_write_changes"
 )
 
 _CLOCK = [
@@ -230,6 +231,11 @@ def _log2(value: int) -> int:
     return value.bit_length() - 1
 
 
+def _whole_log2(value: int) -> int:
+    """Return the logarithm of a power of two, and -1 for any other number."""
+    return _log2(value) if value & (value - 1) == 0 else -1
+
+
 def _sixteenths(config: CoreConfig, nanoseconds: float) -> int:
     """Return a time in sixteenths of a core cycle, at least one."""
     return max(1, round(nanoseconds * config.pipeline.frequency_mhz / 1000 * 16))
@@ -298,6 +304,7 @@ def _place_numbers(words: Records, config: CoreConfig, ablate: frozenset[str]) -
         "burst_sixteenths": _sixteenths(config, burst_ns),
         "write_sixteenths": _sixteenths(config, 64 / (dram.bandwidth_gbps * dram.write_share)),
         "channels": dram.channels,
+        "channels_log2": _whole_log2(dram.channels),
         "interleave_lines_log2": _log2(dram.interleave) - 6,
         "bank_count": dram.banks,
         "row_lines_log2": _log2(dram.row) - 6,
@@ -356,10 +363,12 @@ def _place_levels(words: Records, config: CoreConfig) -> tuple[int, int]:
             "sets": sets,
             "set_mask": sets - 1 if sets & (sets - 1) == 0 else -1,
             "ways": level.ways,
+            "ways_log2": _whole_log2(level.ways),
             "base": base,
             "trees": tree_base,
             "hit_cycles": level.hit_cycles,
             "interval": level.interval_cycles,
+            "interval_log2": _whole_log2(level.interval_cycles),
             "replacement": EXTENDED if config.extension_at(name) else int(level.replacement),
             "extension": config.extension_at(name),
             "inclusion": int(level.inclusion) if level.size else int(Inclusion.NON_INCLUSIVE),
@@ -400,6 +409,7 @@ def fresh(config: CoreConfig, *, ablate: frozenset[str] = frozenset(), seed: int
     _place_numbers(words, config, ablate)
     count, sets = _place_levels(words, config)
     _place_tlbs(words, config)
+    words["refreshed"] = -(words["refresh_interval"] >> 1)
     words["tlb_rows"] = sum(getattr(config, name).entries for name in TLB_NAMES)
     words["random"] = (seed * 2654435761) % 0x7FFFFFFE + 1
     words["fetch_key"] = words["track_line"] = words["calendar"] = words["memo"] = words["observed_read"] = words[

@@ -38,9 +38,9 @@ _TIMES = _names("""
 _TALLIES = ("tick", "count", "stores", "group")
 # Set before they are read by whatever reads them, or carried out by `PassedLines` for each page.
 _FREE = _names("""
-    slot segments covered segment leaf queue inherited known row_was pa type failure_va entry merge_block recent_stores
-    observed_read observed_changes observed_write observed_write_changes old_discarded stale_count stale lost_count
-    lost counters
+    slot segments covered segment leaf queue inherited known row_was refreshed refreshes pa type failure_va entry
+    merge_block recent_stores observed_read observed_changes observed_write observed_write_changes old_discarded
+    stale_count stale lost_count lost counters
 """)
 # Compared and moved by hand.
 _BUFFERS = ("buffer_begin", "buffer_end", "buffer_previous")

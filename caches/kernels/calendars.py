@@ -5,6 +5,18 @@ from caches.views import inlined
 
 
 @inlined
+def quotient(number, divisor, log2):
+    """Divide: by a shift where `log2` is not negative, for a division takes the host a dozen cycles."""
+    return number >> log2 if log2 >= 0 else number // divisor
+
+
+@inlined
+def remainder(number, divisor, log2):
+    """Return what `quotient` leaves over."""
+    return number & (divisor - 1) if log2 >= 0 else number % divisor
+
+
+@inlined
 def reserve(s, calendar, slot):
     """Take the first free slot at or after `slot`, and return it. `hint` spans slots known to be taken."""
     low = s["hint"][calendar, 0]
@@ -22,6 +34,14 @@ def reserve(s, calendar, slot):
         s["hint"][calendar, 0] = first
         s["hint"][calendar, 1] = slot + 1
     return slot
+
+
+@inlined
+def reserve_pass(s, level, calendar, cycle):
+    """Take the first free pass through a level, one every `interval` cycles; return its cycle."""
+    interval = s["level_interval"][level]
+    slot = reserve(s, calendar, quotient(cycle, interval, s["level_interval_log2"][level]))
+    return max(cycle, slot * interval)
 
 
 @inlined

@@ -1,6 +1,6 @@
 """DRAM: refresh, banks and rows, the channels' buses."""
 
-from caches.kernels.calendars import reserve
+from caches.kernels.calendars import quotient, remainder, reserve
 from caches.kernels.layout import (
     ACCESSES,
     BUSY_FROM,
@@ -23,10 +23,17 @@ OPEN, CLOSED, OTHER = 0, 1, 2
 
 @inlined
 def refreshes_before(s, cycle):
-    """How many refreshes have begun up to that cycle. Half an interval off, so that a run does not begin with one."""
-    if s["on_dram_refresh"] == 0 or s["refresh_interval"] == 0:
+    """How many refreshes have begun up to that cycle; clock.refreshed: when the last of them did.
+
+    Half an interval off, so that a run does not begin with one. Most cycles are between the same two as the last one.
+    """
+    interval = s["refresh_interval"]
+    if s["on_dram_refresh"] == 0 or interval == 0:
         return 0
-    return (cycle + (s["refresh_interval"] >> 1)) // s["refresh_interval"]
+    if cycle < s["refreshed"] or cycle >= s["refreshed"] + interval:
+        s["refreshes"] = (cycle + (interval >> 1)) // interval
+        s["refreshed"] = s["refreshes"] * interval - (interval >> 1)
+    return s["refreshes"]
 
 
 @inlined
@@ -34,16 +41,14 @@ def after_refresh(s, cycle):
     """Return the cycle, or the end of the refresh that it falls into: until then no bank of the rank answers."""
     if s["on_dram_refresh"] == 0 or s["refresh_interval"] == 0:
         return cycle
-    phase = (cycle + (s["refresh_interval"] >> 1)) % s["refresh_interval"]
-    if phase < s["refresh_cycles"]:
-        return cycle + s["refresh_cycles"] - phase
-    return cycle
+    refreshes_before(s, cycle)
+    return max(cycle, s["refreshed"] + s["refresh_cycles"])
 
 
 @inlined
 def channel_of(s, line):
     """DRAM channel of a line."""
-    return (line >> s["interleave_lines_log2"]) % s["channels"]
+    return remainder(line >> s["interleave_lines_log2"], s["channels"], s["channels_log2"])
 
 
 @inlined
@@ -72,7 +77,7 @@ def open_row(s, line, cycle):
 
     All banks of a rank are refreshed together, which closes their rows.
     """
-    local = (line >> s["interleave_lines_log2"]) // s["channels"]
+    local = quotient(line >> s["interleave_lines_log2"], s["channels"], s["channels_log2"])
     wide = (local << s["interleave_lines_log2"]) + (line & ((1 << s["interleave_lines_log2"]) - 1))
     row = wide >> s["row_lines_log2"]
     # Upper bits are folded in, as controllers do, so that power-of-two strides do not share one bank.

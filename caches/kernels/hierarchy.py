@@ -2,7 +2,7 @@
 
 from numba.types import int64, void
 
-from caches.kernels.calendars import buffer_start, hold, reserve
+from caches.kernels.calendars import buffer_start, hold, reserve_pass
 from caches.kernels.dram import dram_read, dram_write
 from caches.kernels.layout import (
     ACCESSES,
@@ -149,7 +149,7 @@ def read_l3(s, line, cycle, demand):
     extra = (s["level_hit_cycles"][L3] - s["level_hit_cycles"][L2]) * s["on_l3"]
     start = cycle
     if s["on_l3"] == 1:
-        start = max(cycle, reserve(s, CALENDAR_L3, cycle // s["level_interval"][L3]) * s["level_interval"][L3])
+        start = reserve_pass(s, L3, CALENDAR_L3, cycle)
     index = lookup(s, L3, line)
     s["counters"][L3, ACCESSES] += demand
     if index != MISS:
@@ -191,7 +191,7 @@ def read_l2(s, line, cycle, demand):
     start = cycle
     passes = s["level_inclusion"][L2] == 2 and demand & KEPT == 0
     if s["on_l2"] == 1:
-        start = max(cycle, reserve(s, CALENDAR_L2, cycle // s["level_interval"][L2]) * s["level_interval"][L2])
+        start = reserve_pass(s, L2, CALENDAR_L2, cycle)
     index = lookup(s, L2, line)
     s["counters"][L2, ACCESSES] += demand & COUNTED
     if index != MISS:

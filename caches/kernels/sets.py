@@ -70,17 +70,13 @@ def point_away(s, level, index):
     """Turn the tree bits on the way's path towards the other ways."""
     ways = s["level_ways"][level]
     at = index - s["level_base"][level]
-    way = at & (ways - 1)
-    tree = s["level_trees"][level] + (at - way) // ways
+    tree = s["level_trees"][level] + (at >> s["level_ways_log2"][level])
     bits = s["trees"][tree]
     node = 1
     half = ways >> 1
     while half > 0:
-        right = (way // half) & 1
-        if right == 1:
-            bits &= ~(1 << node)
-        else:
-            bits |= 1 << node
+        right = at & half != 0
+        bits = bits & ~(1 << node) if right else bits | (1 << node)
         node = 2 * node + right
         half >>= 1
     s["trees"][tree] = bits

@@ -2,7 +2,7 @@
 
 from numba.types import int64
 
-from caches.kernels.calendars import buffer_start, hold, reserve
+from caches.kernels.calendars import buffer_start, hold, reserve_pass
 from caches.kernels.dram import dram_write
 from caches.kernels.hierarchy import fill_l1d, fill_l2, origin, read_l2, write_l3
 from caches.kernels.layout import CALENDAR_L2, CALENDAR_L3, COUNTED, DIRTY, L1D, L2, L3, MISS, OLD, PREFETCHED
@@ -17,7 +17,7 @@ def push_line(s, line, cycle):
     index = lookup(s, L2, line)
     full = s["stream_lines"]
     if index != MISS or s["stream_l2"] == 0 or full < s["stream_l2"]:
-        start = max(cycle, reserve(s, CALENDAR_L2, cycle // s["level_interval"][L2]) * s["level_interval"][L2])
+        start = reserve_pass(s, L2, CALENDAR_L2, cycle)
         if index != MISS:
             s["tags"][index] = (s["tags"][index] & ~(OLD | PREFETCHED)) | DIRTY
             touch(s, L2, index)
@@ -27,7 +27,7 @@ def push_line(s, line, cycle):
     start = buffer_start(s, s["level_buffer_base"][L2], s["level_buffers"][L2], cycle, s["write_ack"])
     slot = s["slot"]
     if s["level_present"][L3] == 1 and (s["stream_l3"] == 0 or full < s["stream_l3"] or lookup(s, L3, line) != MISS):
-        taken = max(start, reserve(s, CALENDAR_L3, start // s["level_interval"][L3]) * s["level_interval"][L3])
+        taken = reserve_pass(s, L3, CALENDAR_L3, start)
         write_l3(s, line, DIRTY, taken)
     else:
         taken = dram_write(s, line, start)

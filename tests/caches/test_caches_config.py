@@ -160,7 +160,7 @@ def test_the_arrays_of_the_kernels_are_large_enough_for_any_configuration():
     buffers += most(NonCacheable, "outstanding") + most(NonCacheable, "write_buffers")
     buffers += most(Device, "outstanding_reads") + most(Device, "outstanding_writes")
     buffers += most(MaintenanceCost, "dc_outstanding")
-    assert buffers <= layout.NOBODY == shape["buffers"][0] - 1
+    assert buffers <= layout.NOBODY == shape["buffer_end"][0] - 1
     assert most(Dram, "channels") * most(Dram, "banks") <= shape["banks"][0]
     assert layout.CALENDAR_DRAM + most(Dram, "channels") <= shape["calendar"][0]
     assert most(Store, "buffer_entries") <= shape["entries"][0]
