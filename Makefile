@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help explain test check lint types imports unit nojit test-slow bench bench-step docs screens accuracy pictures clean
+.PHONY: help explain test check lint types imports unit nojit test-slow bench bench-step bench-attach docs screens accuracy pictures clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -45,6 +45,9 @@ bench: $(VENV)/installed ## speed, as ratios to a bare Unicorn run of the same g
 
 bench-step: $(VENV)/installed ## how long a step, a step back and a goto take in a 25 MiB relocation
 	$(BIN)/python -m benchmarks.stepping
+
+bench-attach: $(VENV)/installed ## what attaching the model costs an engine while it runs
+	$(BIN)/python -m benchmarks.attached
 
 docs: $(VENV)/installed ## write the generated parts of the documentation, but for the accuracy page
 	$(BIN)/python docs/generate.py
