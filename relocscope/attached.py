@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 
 UNTRANSLATED = ("architecture", "Normal-WB")
 
-EVENTS: Mapping[str, tuple[str, str]] = {
-    **{f"{part} miss": (part, "misses") for part in ("l1i", "l1d", "l2", "l3", "itlb", "dtlb", "l2tlb")},
-    "walk": ("walk", "walks"),
-    "stale read": ("truth", "stale"),
-    "lost line": ("truth", "lost"),
+EVENTS: Mapping[str, tuple[tuple[str, str], ...]] = {
+    **{f"{part} miss": ((part, "misses"),) for part in ("l1i", "l1d", "l2", "l3", "itlb", "dtlb", "l2tlb")},
+    "walk": (("walk", "walks"),),
+    "stale read": (("truth", "stale"),),
+    "lost line": (("truth", "lost"),),
+    "hazard": (("truth", "stale"), ("truth", "lost")),
 }
-"""What `Model.on` and `Model.events` take, and the counter that each is a step of."""
+"""What `Model.on` and `Model.events` take, and the counters that each is a step of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +101,12 @@ class Model:
         """Find every event of these kinds (`EVENTS`), in the order of the program. Python for each: for the curious."""
         from caches.stepping import SteppedReplay
 
-        counters = [_counter(kind) for kind in kinds]
+        counters = [_counters(kind) for kind in kinds]
         trace = self.trace()
         model = SteppedReplay(trace, self._config, initial=self._initial)
 
         def counts(replay: "Replay") -> list[int]:
-            return [replay.count(*counter) for counter in counters]
+            return [sum(replay.count(*each) for each in several) for several in counters]
 
         place: tuple[int, int] | None = (0, 0)
         while place is not None:
@@ -121,7 +122,7 @@ class Model:
 
     def on(self, kind: str, callback: Callable[[Event], object]) -> None:
         """Call back for each event of a kind (`EVENTS`) when the model is detached, in the order of the program."""
-        _counter(kind)
+        _counters(kind)
         self._listeners.append((kind, callback))
 
     def tell(self) -> None:
@@ -174,7 +175,7 @@ def _core(name: str) -> "CoreConfig":
     return caches.load_core(name) if name.endswith(".toml") else caches.core(name)
 
 
-def _counter(kind: str) -> tuple[str, str]:
+def _counters(kind: str) -> tuple[tuple[str, str], ...]:
     if kind not in EVENTS:
         raise InputError(f"event {kind!r}: must be one of {', '.join(EVENTS)}")
     return EVENTS[kind]

@@ -73,7 +73,7 @@ def test_memory_with_the_mmu_off_is_device_unless_the_owner_says_otherwise(model
 @pytest.mark.parametrize("kind", ["l1d miss", "l2 miss"])
 def test_there_is_an_event_for_each_count(model, kind):
     events = list(model.events(kind))
-    part, counter = EVENTS[kind]
+    ((part, counter),) = EVENTS[kind]
     assert len(events) == model.outcome().counters[part][counter] > 10
     assert [each.cycle for each in events] == sorted(each.cycle for each in events)
     assert {each.pc for each in events} <= {CODE, CODE + 4, CODE + 8}  # the first is of its fetch
@@ -90,6 +90,30 @@ def test_listeners_are_called_in_order_when_the_engine_is_detached():
     counters = model.outcome().counters
     assert len(heard) == counters["l1d"]["misses"] + counters["l2"]["misses"]
     assert [each.cycle for each in heard] == sorted(each.cycle for each in heard)
+
+
+INVALIDATES = """
+    mov x1, #7
+    str x1, [x0]
+    dc ivac, x0
+    dsb sy
+    ldr x2, [x0]
+"""
+
+
+def test_a_hazard_is_an_event():
+    uc, code = Uc(UC_ARCH_ARM64, UC_MODE_ARM), assemble(INVALIDATES, name="invalidates", va=CODE).code
+    uc.mem_map(CODE, 0x1000)
+    uc.mem_write(CODE, code)
+    uc.mem_map(DATA, 0x1000)
+    uc.reg_write(arm64_const.UC_ARM64_REG_X0, DATA)
+    heard = []
+    loses = {"maintenance.ivac_cleans": False}
+    with relocscope.attach(uc, untranslated="Normal-WB", set=loses) as model:
+        model.on("hazard", heard.append)
+        uc.emu_start(CODE, CODE + len(code))
+    assert [(each.kind, each.pc) for each in heard] == [("hazard", CODE + 8)]
+    assert [each.kind for each in model.events("lost line", "stale read")] == ["lost line"]
 
 
 def test_fields_of_the_core_can_be_set(model):
