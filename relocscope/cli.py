@@ -3,6 +3,8 @@
 import os
 import signal
 import sys
+from collections.abc import Mapping, Sequence
+from itertools import chain
 
 import click
 
@@ -23,10 +25,29 @@ from relocscope.commands import (
 )
 from traces.errors import InputError
 
-STATUS_CHECK_FAILED, STATUS_BAD_INPUT, STATUS_INTERRUPTED = 1, 2, 130
+_BAD_INPUT, _INTERRUPTED = 2, 130
+
+
+_SECTIONS: Mapping[str, Sequence[click.Command]] = {
+    "Understand a relocation": (explain.explain, run.run, report.report, step.step, check.check),
+    "Many runs, and other tools": (sweep.sweep, theories.theories, trace.trace),
+    "What there is to run": (lists.cases, lists.cores, lists.mechanisms, kernel.import_),
+    "The model, and your machine": (calibrate.calibrate, accuracy.validate, accuracy.microbench, selftest.doctor),
+}
+"""Every command, in the order of --help."""
+
+
+class _InSections(click.Group):
+    """A group whose --help lists its commands by what they are for, one line each."""
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        for title, commands in _SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(str(command.name), command.get_short_help_str(70)) for command in commands])
 
 
 @click.group(
+    cls=_InSections,
     no_args_is_help=False,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -44,24 +65,7 @@ def relocscope(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for command in (
-    explain.explain,
-    run.run,
-    report.report,
-    check.check,
-    step.step,
-    sweep.sweep,
-    lists.cases,
-    lists.cores,
-    lists.mechanisms,
-    kernel.import_,
-    theories.theories,
-    calibrate.calibrate,
-    trace.trace,
-    accuracy.validate,
-    accuracy.microbench,
-    selftest.doctor,
-):
+for command in chain.from_iterable(_SECTIONS.values()):
     relocscope.add_command(command)
 
 
@@ -77,7 +81,7 @@ def main() -> None:
         status = _refuse(error.format_message())
     except (KeyboardInterrupt, click.Abort):
         sys.stderr.write("relocscope: interrupted\n")
-        status = STATUS_INTERRUPTED
+        status = _INTERRUPTED
     except BrokenPipeError:  # the reader of a pipe went away: no concern of ours, and nothing more to say
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
@@ -91,4 +95,4 @@ def _terminated(number: int, _frame: object) -> None:
 
 def _refuse(message: str) -> int:
     sys.stderr.write(f"relocscope: {' '.join(message.split())}\n")
-    return STATUS_BAD_INPUT
+    return _BAD_INPUT

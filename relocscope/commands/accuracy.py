@@ -8,7 +8,7 @@ from relocscope.commands.options import json_option, wants_text, write_json
 from traces.replacing import replacing
 
 
-@click.command()
+@click.command(short_help="Compare the model with every published figure.")
 @click.option("--core", metavar="NAME", help="Only the rows of this core (`relocscope cores`).")
 @click.option("--write", "page", metavar="FILE", help="Write the page docs/accuracy.md as well.")
 @json_option
@@ -34,7 +34,7 @@ def validate(core: str | None, page: str | None, json_path: str | None) -> None:
             stream.write(accuracy_page(table).encode())
 
 
-@click.command()
+@click.command(short_help="Run the standard microbenchmarks on a core.")
 @click.option("--core", metavar="NAME", required=True, help="Modelled core (`relocscope cores`) or a file (my.toml).")
 @click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="Set a field of the core; repeatable.")
 @json_option

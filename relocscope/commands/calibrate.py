@@ -23,7 +23,8 @@ def _target(_context: click.Context, _option: click.Parameter, value: str | None
 
 
 @click.command(
-    epilog="Then: relocscope explain --core my-core.toml. docs/calibrate.md says how to collect measurements."
+    short_help="Fit a core to measurements of your own machine.",
+    epilog="Then: relocscope explain --core my-core.toml. docs/calibrate.md says how to collect measurements.",
 )
 @click.option(
     "--core", metavar="NAME", required=True, help="Core to start from (`relocscope cores`) or a file (my.toml)."

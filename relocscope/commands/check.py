@@ -16,7 +16,7 @@ def _file(*names: str, text: str) -> Any:
     return click.option(*names, type=click.Path(path_type=Path), metavar="FILE", help=text)
 
 
-@click.command()
+@click.command(short_help="List hazards of a case, or of your own machine's kexec.")
 @click.argument("case", metavar="[CASE]", required=False)
 @_file("--iomem", text="/proc/iomem of your machine, read as root; with --kexec-debug instead of CASE.")
 @_file("--kexec-debug", text="What `kexec -d -l ...` printed there.")

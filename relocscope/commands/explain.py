@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from relocscope.verdict import Verdict
 
 
-@click.command(epilog="With no argument: v4.19-nvhe against rfc-v1-nvhe, the question of July 2019.")
+@click.command(
+    short_help="Say why B is faster than A, or why it is not.",
+    epilog="With no argument: v4.19-nvhe against rfc-v1-nvhe, the question of July 2019.",
+)
 @click.argument("a", metavar="[A]", required=False)
 @click.argument("b", metavar="[B]", required=False)
 @click.option("--within", "group", metavar="GROUP", help="Take one group apart (`relocscope mechanisms` lists them).")

@@ -8,7 +8,7 @@ from relocscope.commands.options import json_option, wants_text, write_json
 from traces.replacing import replacing
 
 
-@click.command(name="import")
+@click.command(name="import", short_help="Describe the relocation routine of a kernel image.")
 @click.argument("image", type=click.Path(path_type=Path))
 @click.option("-o", "directory", type=click.Path(path_type=Path), help="Write each routine found there, as NAME.bin.")
 @json_option

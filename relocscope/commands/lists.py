@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from relocscope.reproduction import Row
 
 
-@click.command()
+@click.command(short_help="List the cases that ship, or run them all.")
 @click.argument("files", metavar="[FILE.toml]...", nargs=-1)
 @click.option("--run-all", is_flag=True, help="Run every case and compare with what its source says should happen.")
 @machine_options
@@ -140,7 +140,7 @@ def cores(json_path: str | None) -> None:
     write_json(json_path, {"schema": "relocscope/cores/1", "cores": rows})
 
 
-@click.command()
+@click.command(short_help="List the mechanisms, by the group that `explain` reports.")
 @json_option
 def mechanisms(json_path: str | None) -> None:
     """List the mechanisms of the model, by the group that `explain` reports."""

@@ -23,7 +23,7 @@ def _known(context: click.Context, option: click.Parameter, value: str | None) -
     return writable(context, option, value)
 
 
-@click.command()
+@click.command(short_help="Write a page, a mail or text about one run or several.")
 @click.argument("cases", metavar="[CASE]...", nargs=-1)
 @click.option(
     "-o",

@@ -13,7 +13,7 @@ from relocscope.commands.options import (
 )
 
 
-@click.command()
+@click.command(short_help="Run one case: outcome, time, where it went, hazards.")
 @click.argument("case", metavar="[CASE]", required=False)
 @kernel_options
 @click.option(

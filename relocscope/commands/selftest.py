@@ -5,7 +5,7 @@ import click
 from relocscope.commands.options import json_option, wants_text, write_json
 
 
-@click.command()
+@click.command(short_help="Test the engines that Relocscope stands on.")
 @json_option
 def doctor(json_path: str | None) -> int:
     """Test the engines that Relocscope stands on; the status is 1 where one fails."""

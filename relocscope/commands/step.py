@@ -9,12 +9,18 @@ import click
 from relocscope.commands.options import case_of, core_options, kernel_options, settings_of
 
 
-@click.command()
+@click.command(short_help="Step through a case on a screen, in line mode or from gdb.")
 @click.argument("case", metavar="[CASE]", required=False)
 @kernel_options
 @click.option("--repl", is_flag=True, help="Line mode: commands from stdin, one a line; `help` lists them.")
 @click.option("--gdb", metavar="HOST:PORT", help="Serve gdb's remote protocol there (docs/gdb.md); port 0: any.")
-@click.option("--json", "json_file", type=click.File("w"), help="With --repl: one object a command (- for stdout).")
+@click.option(
+    "--json",
+    "json_file",
+    type=click.File("w"),
+    metavar="FILE",
+    help="With --repl or --gdb: one object a command or event; - is stdout.",
+)
 @core_options
 def step(
     *,
@@ -40,6 +46,8 @@ def step(
     from relocscope.stepping.session import Session
     from traces.errors import InputError
 
+    if repl and gdb is not None:
+        raise InputError("step: --repl, --gdb: give one of them: line mode, or a session that gdb drives")
     if not repl and gdb is None and json_file is not None:
         raise InputError("step: --json: belongs to --repl or --gdb")
     if not repl and gdb is None and not is_screen():

@@ -16,7 +16,8 @@ STATUS_INTERRUPTED = 130
 
 
 @click.command(
-    epilog="VALUES: V1,V2,... or LOW..HIGH:N, LOW..HIGH:log:N, LOW..HIGH:x2, LOW..HIGH:+STEP; more in docs/sweep.md."
+    short_help="Run a case at many settings, each functional run once.",
+    epilog="VALUES: V1,V2,... or LOW..HIGH:N, LOW..HIGH:log:N, LOW..HIGH:x2, LOW..HIGH:+STEP; more in docs/sweep.md.",
 )
 @click.argument("cases", metavar="[CASE [CASE]]", nargs=-1)
 @click.option("--grid", metavar="KEY=VALUES", multiple=True, help="Try every value, with every one of the others.")

@@ -6,8 +6,9 @@ from relocscope.commands.options import json_option, settings_of, wants_text, wr
 
 
 @click.command(
+    short_help="Rank what could have produced measured times.",
     epilog="The question of July 2019: relocscope theories --core stingray --observed 37MB=0.35:off "
-    "--observed 37MB=0.35:on"
+    "--observed 37MB=0.35:on",
 )
 @click.option("--core", metavar="NAME", required=True, help="Modelled core (`relocscope cores`) or a file (my.toml).")
 @click.option(

@@ -10,6 +10,7 @@ import jsonschema
 import pytest
 
 from relocscope import cli
+from relocscope.commands import trace
 
 pytestmark = pytest.mark.usefixtures("fake_model")
 
@@ -308,13 +309,22 @@ def test_missing_case_file(relocscope: Relocscope):
 
 
 def test_every_command_has_help(relocscope: Relocscope):
-    for command in ([], ["explain"], ["run"], ["cases"], ["cores"], ["mechanisms"], ["import"], ["doctor"], ["trace"],
-                    ["trace", "record"], ["trace", "info"], ["trace", "check"], ["trace", "replay"]):  # fmt: skip
-        status, out, err = relocscope(*command, "--help")
+    commands = cli.relocscope.commands | {f"trace {name}": each for name, each in trace.trace.commands.items()}
+    for command in ("", *commands):
+        status, out, err = relocscope(*command.split(), "--help")
         assert (status, err) == (0, "")
         assert out.startswith("Usage: ")
     assert relocscope()[1] == relocscope("--help")[1]
     assert relocscope("--version")[1].startswith("relocscope")
+
+
+def test_help_lists_every_command_on_one_line_of_80_columns(relocscope: Relocscope):
+    lines = relocscope("--help")[1].splitlines()
+    for name in cli.relocscope.commands:
+        (line,) = [line for line in lines if line.startswith(f"  {name} ")]
+        assert len(line) <= 80
+        assert line.endswith(".")
+        assert not line.endswith("...")
 
 
 def test_help_loads_no_engine():

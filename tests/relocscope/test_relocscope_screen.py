@@ -310,6 +310,7 @@ def test_a_pane_that_changed_something_would_be_found(monkeypatch: pytest.Monkey
     [
         ((), "use --repl"),
         (("--json", "-"), "--json: belongs to --repl or --gdb"),
+        (("--repl", "--gdb", "localhost:0"), "--repl, --gdb: give one of them"),
         (("trace:any", "--repl"), "no registers or memory"),
     ],
 )
