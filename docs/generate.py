@@ -107,15 +107,23 @@ def _text(value: object) -> str:
 
 
 def with_output(page: str) -> str:
-    """Return the page with what each `<!-- output of: COMMAND -->` block's command prints now."""
+    """Return the page with what each `<!-- output of: COMMAND -->` block's command prints now.
+
+    `; to WORD` behind the command leaves out what begins with the line that is WORD; `; status N` expects that status.
+    """
 
     def fill(match: re.Match[str]) -> str:
-        arguments = match["command"].split()
+        command, *notes = match["command"].split("; ")
+        noted = dict(note.split(" ", 1) for note in notes)
         done = subprocess.run(
-            [sys.executable, "-c", "from relocscope.cli import main; main()", *arguments[1:]],
-            capture_output=True, text=True, check=True, cwd=ROOT,
+            [sys.executable, "-c", "from relocscope.cli import main; main()", *command.split()[1:]],
+            capture_output=True, text=True, check=False, cwd=ROOT,
         )  # fmt: skip
+        if done.returncode != int(noted.get("status", 0)):
+            raise RuntimeError(f"{command}: status {done.returncode}: {done.stderr}")
         text = _HOST_LINE.sub("", done.stdout).rstrip()
+        if "to" in noted:
+            text = text[: text.index(f"\n{noted['to']}\n")].rstrip()
         return f"{match['head']}\n```\n{text}\n```\n{match['tail']}"
 
     pattern = r"(?P<head><!-- output of: (?P<command>.*?) -->)\n.*?(?P<tail><!-- end of output -->)"
@@ -125,7 +133,8 @@ def with_output(page: str) -> str:
 def main() -> int:
     """Write them, or with --check report which differ; status 1 then."""
     check = ROOT / "docs" / "check.md"
-    showing = [ROOT / name for name in ("README.md", "docs/explain.md", "docs/theories.md", "docs/calibrate.md")]
+    names = ("README.md", "docs/tour.md", "docs/explain.md", "docs/theories.md", "docs/calibrate.md")
+    showing = [ROOT / name for name in names]
     pages = {
         ROOT / "docs" / "cases.md": cases_page(),
         check: with_hazards(check.read_text(encoding="utf-8")),

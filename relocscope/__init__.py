@@ -128,6 +128,8 @@ def attach(
 ) -> "AbstractContextManager[Model]":
     """Record what anybody's AArch64 `unicorn.Uc` runs while the context lasts; its value says what that costs.
 
+    For an engine `uc` that is set up::
+
         with relocscope.attach(uc, core="rpi4") as model:
             uc.emu_start(begin, until)
         print(model.outcome().cycle_stack)
@@ -137,6 +139,8 @@ def attach(
     from relocscope.attached import attach as attached
 
     return attached(uc, core, set=set, untranslated=untranslated, initial=initial)
+
+
 def sweep(
     case: str | Sequence[str],
     *,
