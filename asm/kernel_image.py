@@ -321,7 +321,6 @@ def _kallsyms(container: Container) -> dict[str, int]:
     """Return names -> file offsets, as far as kallsyms-finder is installed and finds them; empty otherwise."""
     if container.format != "Image" or shutil.which(_KALLSYMS_COMMAND) is None:
         return {}
-    wanted = {*_RELOCATE_NAMES, *_SOFT_RESTART_NAMES, *_HYP_STUB_NAMES, *_KEXEC_VECTORS_NAMES, "_text", "_stext"}
     try:
         listing = subprocess.run(
             [_KALLSYMS_COMMAND, str(container.path)],
@@ -333,6 +332,12 @@ def _kallsyms(container: Container) -> dict[str, int]:
         ).stdout
     except (OSError, subprocess.TimeoutExpired):
         return {}
+    return kallsyms_offsets(listing)
+
+
+def kallsyms_offsets(listing: str) -> dict[str, int]:
+    """Return file offsets of the names that are looked for, from lines of ADDRESS TYPE NAME; others are passed over."""
+    wanted = {*_RELOCATE_NAMES, *_SOFT_RESTART_NAMES, *_HYP_STUB_NAMES, *_KEXEC_VECTORS_NAMES, "_text", "_stext"}
     addresses: dict[str, int] = {}
     for line in listing.splitlines():
         words = line.split()

@@ -39,13 +39,14 @@ class Inclusion(IntEnum):
     """Filled only by what the level above evicts."""
 
 
+_MOST_DIGITS = 64
 _UNITS = {"": 1, "B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 
 
 def parse_size(text: str) -> int:
     """`32KiB`, `37MB` or `4096` in bytes; InputError for anything else."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
-    if found is None or found[2].upper() not in _UNITS:
+    if found is None or found[2].upper() not in _UNITS or len(found[1]) > _MOST_DIGITS:
         raise InputError(f"{text!r}: must be a number of bytes such as 4096, 32KiB or 37MB")
     return round(float(found[1]) * _UNITS[found[2].upper()])
 
@@ -487,7 +488,7 @@ def _read(key: str, kind: type[Part], name: str, raw: Any) -> Any:
         return _as_type(entry, raw)
     except InputError as error:
         raise InputError(f"{key} = {error}") from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError):
         raise InputError(f"{key} = {raw!r}: cannot be read as {getattr(entry.type, '__name__', entry.type)}") from None
 
 

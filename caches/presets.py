@@ -1,7 +1,6 @@
 """Cores as TOML files: `base = "..."` inheritance, and beside each number its source or `estimated` with a range."""
 
 import dataclasses
-import tomllib
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 from caches.config import PARTS, CoreConfig, Provenance, build_part, parse_size
 from traces.errors import InputError
+from traces.toml import parse_toml
 
 CORE_NAMES = (
     "stingray",
@@ -61,14 +61,7 @@ def _file(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise InputError(f"{path}: not text") from None
-    return _parse(text, str(path))
-
-
-def _parse(text: str, where: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise InputError(f"{where}: not TOML: {' '.join(str(error).split())}") from None
+    return parse_toml(text, str(path))
 
 
 def _preset(name: str) -> dict[str, Any]:
@@ -76,7 +69,7 @@ def _preset(name: str) -> dict[str, Any]:
     if not name or "/" in name or name.startswith(".") or not (directory / f"{name}.toml").is_file():
         known = ", ".join(core_names())
         raise InputError(f"core {name!r}: no such preset, and no file (my.toml) either; known: {known}")
-    return _parse((directory / f"{name}.toml").read_text(encoding="utf-8"), f"{name}.toml")
+    return parse_toml((directory / f"{name}.toml").read_text(encoding="utf-8"), f"{name}.toml")
 
 
 def _inherit(document: dict[str, Any], where: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:

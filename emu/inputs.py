@@ -1,12 +1,12 @@
 """Reading what a person hands in: files, TOML tables, and one-line errors that name the file."""
 
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from traces.errors import InputError
+from traces.toml import parse_toml
 
 
 @contextmanager
@@ -32,11 +32,7 @@ def known_keys(where: str, table: Any, known: frozenset[str], *, required: froze
 
 def toml_tables(text: str, name: str, key: str) -> Sequence[Mapping[str, Any]]:
     """Return the array of tables `key` of a TOML document; InputError when there is none or the text is not TOML."""
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{name}: not TOML: {error}") from error
-    tables = document.get(key)
+    tables = parse_toml(text, name).get(key)
     if not isinstance(tables, list) or not tables:
         raise InputError(f"{name}: {key}: expected at least one [[{key}]] table")
     return tables

@@ -13,7 +13,6 @@ or from debug output: what `kexec -d -l` prints before its system call (kexec-to
 """
 
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from emu.spans import Span, checked_span, refuse_overlap
 from traces.errors import InputError
 from traces.schema import PAGE_BYTES
 from traces.sizes import parse_size
+from traces.toml import parse_toml
 
 SEGMENTS_MAX = 16
 """KEXEC_SEGMENT_MAX of the kernel."""
@@ -88,7 +88,7 @@ _SEGMENT_KEYS = frozenset({"name", "pa", "size", "memsz"})
 def segments_from_toml(text: str, name: str = "<toml>") -> KexecLoad:
     """Read the `[[segment]]` tables of a TOML document, and its top-level `start`."""
     tables = toml_tables(text, name, "segment")
-    start = tomllib.loads(text).get("start")
+    start = parse_toml(text, name).get("start")
     return KexecLoad(
         segments=segments_from_tables(tables, name),
         start=None if start is None else parse_size(start, f"{name}: start"),
@@ -131,13 +131,14 @@ def segments_from_file(path: Path) -> KexecLoad:
 
 
 _HEX = r"(?:0x)?[0-9a-f]+"
-_FIELD = re.compile(rf"\bsegment\[(?P<index>\d+)\]\.(?P<field>bufsz|memsz|mem)\s*= (?P<value>{_HEX})\b")
+_INDEX = r"[0-9]{1,20}"
+_FIELD = re.compile(rf"\bsegment\[(?P<index>{_INDEX})\]\.(?P<field>bufsz|memsz|mem)\s*= (?P<value>{_HEX})\b")
 _KEXEC_FILE = re.compile(
-    rf"\bsegment\[(?P<index>\d+)\]: buf=\S+ bufsz=(?P<bufsz>{_HEX}) mem=(?P<mem>{_HEX}) memsz=(?P<memsz>{_HEX})\b"
+    rf"\bsegment\[(?P<index>{_INDEX})\]: buf=\S+ bufsz=(?P<bufsz>{_HEX}) mem=(?P<mem>{_HEX}) memsz=(?P<memsz>{_HEX})\b"
 )
-_MACHINE_KEXEC = re.compile(rf"\bsegment\[(?P<index>\d+)\]: (?P<first>{_HEX}) - (?P<end>{_HEX}), {_HEX} bytes")
+_MACHINE_KEXEC = re.compile(rf"\bsegment\[(?P<index>{_INDEX})\]: (?P<first>{_HEX}) - (?P<end>{_HEX}), {_HEX} bytes")
 _ENTRY = re.compile(
-    r"(?:\bkexec_load: entry = |\bkexec_file_load: type:(?P<type>\d+), start:|^(?:\[[^]]*\])?\s+start:\s+)"
+    r"(?:\bkexec_load: entry = |\bkexec_file_load: type:(?P<type>[0-9]+), start:|^(?:\[[^]]*\])?\s+start:\s+)"
     rf"(?P<start>{_HEX})"
     rf"(?: flags = (?P<flags>{_HEX}))?"
 )

@@ -2,7 +2,6 @@
 
 import dataclasses
 import difflib
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -12,6 +11,7 @@ from typing import Any
 
 from traces.errors import InputError
 from traces.sizes import parse_size, size_text
+from traces.toml import parse_toml
 
 BOOTS = ("el1", "nvhe", "vhe")
 TABLE_STYLES = ("none", "rfc-v1", "rfc-v2", "window", "merged")
@@ -302,10 +302,7 @@ def _fields(values: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 def case_from_toml(text: str, *, name: str, where: str, directory: Path | None = None) -> Case:
     """Make a case from TOML text. `base = "NAME"` starts from another case; files it names lie beside `directory`."""
-    try:
-        document = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise InputError(f"{where}: not TOML: {' '.join(str(error).split())}") from None
+    document = parse_toml(text, where)
     expect = document.pop("expect", {})
     if not isinstance(expect, Mapping):
         raise InputError(f"{where}: expect: must be a table")

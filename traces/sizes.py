@@ -17,6 +17,7 @@ _UNITS = {
     "GiB": 1 << 30,
     "TiB": 1 << 40,
 }
+_MOST_DIGITS = 64
 _SIZE = re.compile(r"(0[xX][0-9a-fA-F_]+|[0-9][0-9_]*(?:\.[0-9]+)?)\s*([A-Za-z]*)")
 
 
@@ -27,14 +28,14 @@ def parse_size(value: object, where: str) -> int:
     (`1.5MiB`) must come to whole bytes. Never negative.
     """
     if isinstance(value, bool) or not isinstance(value, int | str):
-        raise InputError(f"{where}: {value!r} is not a size (write 4096, 0x1000, 37MB or 25MiB)")
+        raise InputError(f"{where}: {value!r:.80} is not a size (write 4096, 0x1000, 37MB or 25MiB)")
     if isinstance(value, int):
         if value < 0:
             raise InputError(f"{where}: {value} is negative")
         return value
     match = _SIZE.fullmatch(value.strip())
-    if match is None or match[2] not in _UNITS:
-        raise InputError(f"{where}: {value!r} is not a size (write 4096, 0x1000, 37MB or 25MiB)")
+    if match is None or match[2] not in _UNITS or len(match[1]) > _MOST_DIGITS:
+        raise InputError(f"{where}: {value!r:.80} is not a size (write 4096, 0x1000, 37MB or 25MiB)")
     number, unit = match[1].replace("_", ""), _UNITS[match[2]]
     if number[:2].lower() == "0x":
         return int(number, 16) * unit

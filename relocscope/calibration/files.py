@@ -80,7 +80,7 @@ def _which(given: str, option: str) -> tuple[Path, int | None]:
     path, mark, number = given.rpartition("#")
     if not mark or Path(given).exists():
         return Path(given), None
-    if not number.isdigit() or int(number) < 1:
+    if not re.fullmatch("[0-9]{1,9}", number) or int(number) < 1:
         raise InputError(f"{option}: {given}: what follows the # must be the number of a run, from 1 on")
     return Path(path), int(number)
 

@@ -1,5 +1,6 @@
 """Server: one gdb at a time on a TCP port. A client that goes leaves the session where it is, for the next one."""
 
+import re
 import select
 import socket
 from collections.abc import Callable, Iterator
@@ -23,7 +24,7 @@ def address_of(text: str) -> tuple[str, int]:
     """Read HOST:PORT, :PORT or PORT; a host that is not named is this machine alone, port 0 any that is free."""
     host, _, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]") or LOOPBACK
-    if not port.isascii() or not port.isdigit() or int(port) > 0xFFFF:
+    if not re.fullmatch("[0-9]{1,5}", port) or int(port) > 0xFFFF:
         raise InputError(f"--gdb: {text}: must be HOST:PORT, with a port of 0 to 65535")
     return host, int(port)
 

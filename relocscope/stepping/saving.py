@@ -5,13 +5,15 @@ compares the state with the digests of the saved one. Schema: `relocscope/schema
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
+from operator import index
 from pathlib import Path
 from typing import Any
 
 from relocscope.operand import operand, with_settings
-from relocscope.stepping.change import change_of
+from relocscope.stepping.change import Change, change_of
 from relocscope.stepping.control import Control
 from relocscope.stepping.digest import guest_digest, model_digest
 from relocscope.stepping.session import Session
@@ -50,19 +52,57 @@ def load(path: Path) -> tuple[Control, str]:
 
     InputError, of one line, for what is no such file, is damaged or newer, or leads to another state with this version.
     """
-    facts = _read(path)
+    saved = read(path)
     try:
-        control = _again(facts)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{path}: damaged: {type(error).__name__}: {error}") from None
+        control = _again(saved)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:  # a place or register that this run has not
+        raise _damaged(path, error) from None
     state = _state(control.session)
-    differs = [name for name in ("guest", "model") if state[name] != facts["state"].get(name)]
+    differs = [name for name in ("guest", "model") if state[name] != saved.state.get(name)]
     if not differs:
         return control, ""
     what = {"guest": "registers or memory", "model": "cycles or caches"}[differs[0]]
-    if facts.get("tool") == _tool_version():
+    if saved.tool == _tool_version():
         raise InputError(f"{path}: {what} are not what was saved: the file is damaged, or what it names has changed")
-    return control, f"{what} are not what was saved: that was relocscope {facts.get('tool')}, this is {_tool_version()}"
+    return control, f"{what} are not what was saved: that was relocscope {saved.tool}, this is {_tool_version()}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Saved:
+    """What a file says, each part of its kind. Whether there is such a case, and how long it runs, is seen later."""
+
+    case: str
+    core: str | None
+    settings: Mapping[str, Any]
+    changes: Sequence[Change]
+    stops: Mapping[int, str]
+    insn: int
+    walked_from: int
+    state: Mapping[str, Any]
+    tool: str
+
+
+def read(path: Path) -> Saved:
+    """Read a saved session without running anything. InputError for what is none, is damaged, or is newer."""
+    facts = _read(path)
+    try:
+        return Saved(
+            case=str(facts["case"]),
+            core=None if facts["core"] is None else str(facts["core"]),
+            settings=dict(facts["set"]),
+            changes=[change_of(each) for each in facts["changes"]],
+            stops={int(number): str(said) for number, said in facts["stops"].items()},
+            insn=index(facts["insn"]),
+            walked_from=min(max(index(facts["walked_from"]), 0), facts["insn"]),
+            state=dict(facts["state"]),
+            tool=str(facts.get("tool")),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    return InputError(f"{path}: damaged: {' '.join(f'{type(error).__name__}: {error}'.split())}")
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -82,19 +122,15 @@ def _read(path: Path) -> dict[str, Any]:
     return facts
 
 
-def _again(facts: Mapping[str, Any]) -> Control:
-    changes = [change_of(each) for each in facts["changes"]]
-    if not isinstance(facts["state"], dict) or not isinstance(facts["insn"], int):
-        raise TypeError("state or insn is missing")
-    core = None if facts["core"] is None else str(facts["core"])
-    session = Session(with_settings(operand(str(facts["case"])), dict(facts["set"]), core=core))
-    for insn, group in groupby(sorted(changes, key=lambda each: each.insn), key=lambda each: each.insn):
+def _again(saved: Saved) -> Control:
+    session = Session(with_settings(operand(saved.case), saved.settings, core=saved.core))
+    for insn, group in groupby(sorted(saved.changes, key=lambda each: each.insn), key=lambda each: each.insn):
         session.go(insn)
         session.edit(*group)
-    session.go(facts["insn"])
-    control = Control(session, walked_from=min(max(int(facts["walked_from"]), 0), facts["insn"]))
-    for number, said in facts["stops"].items():
-        control.stops[int(number)] = stop_said(session, str(said))
+    session.go(saved.insn)
+    control = Control(session, walked_from=saved.walked_from)
+    for number, said in saved.stops.items():
+        control.stops[number] = stop_said(session, said)
     control.next_stop = max(control.stops, default=0) + 1
     return control
 

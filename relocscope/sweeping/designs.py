@@ -7,6 +7,7 @@ HIGH. `LOW..HIGH` and `LOW..HIGH:log` alone are for samples.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -22,6 +23,8 @@ Row = Mapping[str, Any]
 
 MOST_POINTS = 1_000_000
 """More than that is a slip of the pen."""
+
+_MOST_DIGITS = 7
 
 SAMPLERS = ("latin-hypercube", "sobol")
 
@@ -83,30 +86,37 @@ def _cut(name: str, text: str, span: Range, way: str, kind: type) -> list[Any]:
         if factor <= 1 or span.low <= 0:
             raise InputError(f"{name}: {text!r}: must begin above 0 and multiply by more than 1")
         count = math.floor(math.log(span.high / span.low) / math.log(factor) + 1e-9) + 1
-        found = [span.low * factor**step for step in range(count)]
+        found = [span.low * factor**step for step in range(_few(name, text, count))]
     elif way[:1] == "+" and not span.log:
         step_by = _number(name, text, way[1:], kind)
         if step_by <= 0:
             raise InputError(f"{name}: {text!r}: the step must be above 0")
-        found = [span.low + step * step_by for step in range(math.floor((span.high - span.low) / step_by + 1e-9) + 1)]
+        count = math.floor(min((span.high - span.low) / step_by, 2.0 * MOST_POINTS) + 1e-9) + 1
+        found = [span.low + step * step_by for step in range(_few(name, text, count))]
     else:
-        if not way.isdecimal() or not 2 <= int(way) <= MOST_POINTS:
+        if not way.isdecimal() or len(way) > _MOST_DIGITS or not 2 <= int(way) <= MOST_POINTS:
             raise InputError(f"{name}: {text!r}: the number of values must be a whole number, at least 2")
         found = [span.at(step / (int(way) - 1)) for step in range(int(way))]
     return list(dict.fromkeys(_of_kind(value, kind) for value in found))
 
 
+def _few(name: str, text: str, count: int) -> int:
+    if count > MOST_POINTS:
+        raise InputError(f"{name}: {text!r}: more than {MOST_POINTS:,} values")
+    return count
+
+
 def _number(name: str, text: str, part: str, kind: type) -> float:
     if kind not in (int, float):
         raise InputError(f"{name}: {text!r}: its values are no numbers; list them with commas")
-    try:
-        return float(part)
-    except ValueError:
-        pass
-    try:
-        return float(parse_size(part, name))
-    except InputError:
-        raise InputError(f"{name}: {text!r}: {part!r} is no number") from None
+    value = math.nan
+    with suppress(ValueError):
+        value = float(part)
+    with suppress(InputError):
+        value = float(parse_size(part, name))
+    if not math.isfinite(value):
+        raise InputError(f"{name}: {text!r}: {part!r} is no number")
+    return value
 
 
 def _of_kind(value: float, kind: type) -> Any:
@@ -134,6 +144,8 @@ def samples(given: Mapping[str, object], count: int, *, sampler: str, seed: int)
         raise InputError(f"design: {sampler!r} must be one of {', '.join(SAMPLERS)}")
     if not 1 <= count <= MOST_POINTS:
         raise InputError(f"samples: {count} must be between 1 and {MOST_POINTS}")
+    if seed < 0:
+        raise InputError(f"seed: {seed} must be 0 or more")
     if sampler == "sobol" and count & (count - 1):
         raise InputError(f"samples: {count} must be a power of two: Sobol's sequence is even only there")
     shares = _shares(len(spaces), count, sampler, seed)

@@ -1,6 +1,5 @@
 """Plan: what a sweep was asked for, from the command line, from Python or from a TOML file (docs/sweep.md)."""
 
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -10,6 +9,7 @@ from typing import Any
 from relocscope.sweeping.designs import MOST_POINTS, Row, grid, samples
 from relocscope.sweeping.keys import bare, key
 from traces.errors import InputError
+from traces.toml import parse_toml
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,13 +81,12 @@ class Plan:
 def plan_from_file(path: Path) -> Plan:
     """Read a plan; the files that its cases name lie where the command is run, as on the command line."""
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise InputError(f"{path}: not text") from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise InputError(f"{path}: not TOML: {' '.join(str(error).split())}") from None
+    document = parse_toml(text, str(path))
     try:
         return _plan(document)
     except InputError as error:

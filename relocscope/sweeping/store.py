@@ -13,7 +13,8 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ class Store:
 
     def capture(self, key: str) -> dict[str, Any] | None:
         """Return what is known of a capture: `trace` or `error`; None where it has to be done."""
-        found = _read(self._capture_path(key), key)
+        found = _read(self._capture_path(key), key, "trace")
         if found is not None and "trace" in found and not self.trace_path(found["trace"]).is_file():
             return None
         return found
@@ -74,7 +75,7 @@ class Store:
 
     def result(self, key: str) -> dict[str, Any] | None:
         """Return what is known of a replay: `result` or `error`; None where it has to be done."""
-        return _read(self._result_path(key), key)
+        return _read(self._result_path(key), key, "result", "trace")
 
     def keep_result(self, key: str, facts: Mapping[str, Any]) -> None:
         """Write what a replay came to."""
@@ -94,18 +95,34 @@ class Store:
 
     def noted(self) -> Iterator[dict[str, Any]]:
         """Yield the lines of what was computed; one that was cut off by a kill is left out."""
-        with contextlib.suppress(FileNotFoundError), (self.directory / COMPUTED).open(encoding="utf-8") as lines:
+        computed = self.directory / COMPUTED
+        with contextlib.suppress(FileNotFoundError), computed.open(encoding="utf-8", errors="replace") as lines:
             for line in lines:
-                with contextlib.suppress(ValueError):
-                    yield json.loads(line)
+                with contextlib.suppress(ValueError, RecursionError):
+                    if isinstance(facts := json.loads(line), dict):
+                        yield facts
 
 
-def _read(path: Path, key: str) -> dict[str, Any] | None:
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+def _read(path: Path, key: str, *needed: str) -> dict[str, Any] | None:
+    """Return the facts of a file; None unless they have `needed`, each of its kind, or `error`."""
     try:
         found = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) and found.get("key") == key else None
+    if not isinstance(found, dict) or found.get("key") != key:
+        return None
+    if "error" in found:
+        return found if isinstance(found["error"], str) and not set(needed[:1]) & set(found) else None
+    return found if all(_KINDS[name](found.get(name)) for name in needed) else None
+
+
+_KINDS: Mapping[str, Callable[[object], bool]] = {
+    "trace": lambda value: isinstance(value, str) and bool(_DIGEST.fullmatch(value)),  # it becomes a file's name
+    "result": lambda value: isinstance(value, dict),
+}
 
 
 def _write(path: Path, facts: Mapping[str, Any]) -> None:

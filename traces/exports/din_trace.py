@@ -114,7 +114,7 @@ def _trace(path: Path, keys: list[tuple[int, int, int]], executions: Any, values
     insns, blocks = np.zeros(len(keys), INSN), np.zeros(len(keys), BLOCK)
     va, access, size = (np.array(column) for column in zip(*keys, strict=True))
     if not va.any():  # no fetches: behind all data
-        va = np.full(len(keys), (int(values.max()) // PAGE_BYTES + 1) * PAGE_BYTES % (1 << 48), np.uint64)
+        va = np.full(len(keys), (int(values.max(initial=0)) // PAGE_BYTES + 1) * PAGE_BYTES % (1 << 48), np.uint64)
     insns["va"] = insns["pa"] = blocks["va"] = blocks["pa"] = va
     insns["access"], insns["size"], insns["element"] = access, size, access != Access.NONE
     classes = {Access.NONE: InsnClass.OTHER, Access.LOAD: InsnClass.LOAD, Access.STORE: InsnClass.STORE}

@@ -1,0 +1,51 @@
+"""What the fuzzers found, each once more: refused in one line, or read as what it is."""
+
+import pytest
+
+from fuzz import seeds
+from fuzz.targets import BY_NAME
+from traces.errors import InputError
+
+DIGITS = b"9" * 5000  # more than Python turns into a number
+
+FOUND = [
+    ("memory-map", b'[[memory]]\nkind = "ram"\npa = ' + DIGITS + b"\nsize = 4096\n", "not TOML"),
+    ("segments", b"start = " + DIGITS + b"\n" + seeds.SEGMENTS.partition(b"\n")[2], "not TOML"),
+    ("case", b'base = "v5.17-nvhe"\nseed = ' + DIGITS, "not TOML"),
+    ("core", seeds.CORE.replace(b"100", DIGITS), "not TOML"),
+    ("plan", seeds.PLAN.replace(b"seed = 2", b"seed = " + DIGITS), "not TOML"),
+    ("kexec-debug", b"segment[" + DIGITS + b"].mem = 0x0\n", "no line names a segment"),
+    ("core", seeds.CORE.replace(b'"1MiB"', b'"' + b"9" * 400 + b'MiB"'), "l2.size"),
+    ("plan", seeds.PLAN.replace(b'"256KiB..', b'"nan..'), "no number"),
+    ("plan", seeds.PLAN.replace(b"1MiB:x2", b"inf:x2"), "no number"),
+    ("plan", seeds.PLAN.replace(b"1MiB:x2", b"1MiB:" + DIGITS), "number of values"),
+    ("plan", seeds.PLAN.replace(b"1MiB:x2", b"1e300:x1.0000000001"), "more than 1,000,000 values"),
+    ("plan", seeds.PLAN.replace(b"1MiB:x2", b"1e300:+1"), "more than 1,000,000 values"),
+    ("plan", seeds.PLAN.replace(b"seed = 1", b"seed = -1"), "seed: -1 must be 0 or more"),
+    ("options", DIGITS, None),
+    ("din", b"2 2 2\n", None),
+    ("sweep-store", b"\x9b\n", None),
+    ("sweep-store", b"[" * 3000, None),
+]
+
+
+@pytest.mark.parametrize(("target", "data", "said"), FOUND)
+def test_what_was_found_is_refused_in_one_line_or_read(target: str, data: bytes, said: str | None):
+    if said is None:
+        BY_NAME[target].read(data)
+        return
+    with pytest.raises(InputError, match=said) as error:
+        BY_NAME[target].read(data)
+    assert "\n" not in str(error.value)
+
+
+def test_a_store_file_that_names_another_place_is_as_good_as_not_there():
+    key = b"aa" * 32
+    for trace in (b"../../etc/passwd", b"bb"):
+        captured, _, noted = BY_NAME["sweep-store"].read(b'{"key": "%b", "trace": "%b"}' % (key, trace))
+        assert captured is None
+        assert len(noted) == 1
+    _, result, _ = BY_NAME["sweep-store"].read(b'{"key": "%b", "trace": "%b", "result": 5}' % (key, b"bb" * 32))
+    assert result is None
+    _, result, _ = BY_NAME["sweep-store"].read(b'{"key": "%b", "trace": "%b", "result": {}}' % (key, b"bb" * 32))
+    assert result is not None
