@@ -41,11 +41,8 @@ def show_table(out: Console, table: Table, directory: Path) -> None:
     )
     out.print()
     _show_best(out, table)
-    failed = [row for row in table.rows if row["status"] != "ok"]
-    for row in failed[:5]:
-        out.print(f"point {row['point']} {row['status']}: {escape(str(row['error']))}")
-    if len(failed) > 5:
-        out.print(f"and {len(failed) - 5:,} more that are not ok")
+    for line in not_ok(table):
+        out.print(escape(line))
     out.print(f"every point: {escape(str(directory / PARQUET))}")
 
 
@@ -60,26 +57,46 @@ def _show_plan(out: Console, plan: Plan) -> None:
 
 
 def _show_best(out: Console, table: Table) -> None:
+    columns, rows = best(table)
+    cases = len(table.plan.cases) > 1
+    shown = plain_table(*columns, right=(0, *range(len(columns) - (3 if cases else 2), len(columns))))
+    for row in rows:
+        shown.add_row(*map(escape, row))
+    out.print(shown)
+    others = ended_otherwise(table)
+    if others:
+        out.print(others)
+    out.print()
+
+
+def best(table: Table) -> tuple[list[str], list[list[str]]]:
+    """Return columns and rows of the best points; where one case is swept, the case unchanged comes first."""
     swept = list(dict.fromkeys(map(bare, table.plan.swept)))
     times_of = {(row["point"], row["side"]): row.get("seconds") or 0.0 for row in table.rows}
     cases = len(table.plan.cases) > 1
-    last = len(swept) + 1
-    right = (0, last, last + 1, last + 2) if cases else (0, last, last + 1)
-    shown = plain_table("point", *swept, *(["A", "B"] if cases else ["time"]), "speed-up", right=right)
+    rows = []
     if table.base is not None and table.base.get("seconds") is not None:
-        shown.add_row(
-            "", *(_value(name, table.base) for name in swept), seconds(table.base["seconds"]), _unchanged(table.base)
-        )
+        values = (_value(name, table.base) for name in swept)
+        rows.append(["", *values, seconds(table.base["seconds"]), _unchanged(table.base)])
     for row in table.best:
         times = "-" if row["speedup"] is None else f"{row['speedup']:.3f}"
-        values = (_value(name, row) for name in swept)
         before = [seconds(times_of[row["point"], "a"])] if cases else []
-        shown.add_row(str(row["point"]), *values, *before, seconds(row["seconds"]), times)
-    out.print(shown)
-    others = {outcome: n for outcome, n in table.to_json()["outcomes"].items() if n and outcome != "completed"}
-    if others:
-        out.print(", ".join(f"{n:,} ended in {outcome}" for outcome, n in others.items()))
-    out.print()
+        values = (_value(name, row) for name in swept)
+        rows.append([str(row["point"]), *values, *before, seconds(row["seconds"]), times])
+    return ["point", *swept, *(["A", "B"] if cases else ["time"]), "speed-up"], rows
+
+
+def not_ok(table: Table) -> list[str]:
+    """Say why points failed or are impossible: the first five, and how many more."""
+    failed = [row for row in table.rows if row["status"] != "ok"]
+    more = [f"and {len(failed) - 5:,} more that are not ok"] if len(failed) > 5 else []
+    return [f"point {row['point']} {row['status']}: {row['error']}" for row in failed[:5]] + more
+
+
+def ended_otherwise(table: Table) -> str:
+    """Say how many rows hung, faulted or ran out of their budget; empty where none did."""
+    outcomes = table.to_json()["outcomes"]
+    return ", ".join(f"{n:,} ended in {name}" for name, n in outcomes.items() if n and name != "completed")
 
 
 def _unchanged(base: Mapping[str, Any]) -> str:

@@ -1,14 +1,19 @@
-"""Notebook: what a Run and a Comparison show of themselves in Jupyter. Small, and whole without scripts."""
+"""Notebook: what a Run, a Comparison and the Table of a sweep show of themselves in Jupyter.
+
+Small, and whole without scripts.
+"""
 
 from collections.abc import Sequence
 
 from relocscope.comparison import Comparison
 from relocscope.render import label, percent, seconds
+from relocscope.render_sweep import best, ended_otherwise, not_ok
 from relocscope.report.answer import Answer, answer_of_comparison, answer_of_run
 from relocscope.report.figures import facts_of
 from relocscope.report.palette import LEAF_COLOURS
 from relocscope.report.visible import harmless
 from relocscope.runs import Run
+from relocscope.sweeping.table import Table
 from traces.markup import bar, paragraph, table
 
 
@@ -23,6 +28,19 @@ def comparison_html(found: Comparison) -> str:
     helps = table(("speed-up", "what would change it"), fixes, left=2) if fixes else ""
     runs = [("A", harmless(found.a)), ("B", harmless(found.b))]
     return f"<div>{_said(answer_of_comparison(found))}{_shown(runs)}{helps}</div>"
+
+
+def sweep_html(found: Table) -> str:
+    """Return the best points of a sweep, and what became of the others."""
+    columns, rows = harmless(best(found))
+    figures = 3 if len(found.plan.cases) > 1 else 2
+    points = len({row["point"] for row in found.rows})
+    arrived = f", the best {len(found.best)} of them" if found.best else ": none arrives"
+    others = [words for words in (ended_otherwise(found), *not_ok(found)) if words]
+    head = paragraph(" against ".join(harmless(list(found.plan.cases))), strong=True)
+    head += paragraph(f"{points:,} points{arrived} (times are modelled)")
+    rest = "".join(paragraph(line) for line in harmless(others))
+    return f"<div>{head}{table(columns, rows, left=len(columns) - figures)}{rest}</div>"
 
 
 def _said(found: Answer) -> str:

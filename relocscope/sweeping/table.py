@@ -99,8 +99,9 @@ class Table:
         return plot(self, x, y, **options)
 
     def _repr_html_(self) -> str:
-        html: str = self.to_polars()[self.shown]._repr_html_()
-        return html
+        from relocscope.report.notebook import sweep_html
+
+        return sweep_html(self)
 
     @property
     def shown(self) -> list[str]:
