@@ -3,7 +3,6 @@
 import lzma
 import mmap
 import shutil
-import stat
 import struct
 import subprocess
 import zlib
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from traces.errors import InputError
+from traces.reading import regular_size
 
 LARGEST_IMAGE_BYTES = 512 << 20
 """A decompressed Image may be this large: debug builds reach about 200 MiB."""
@@ -62,22 +62,14 @@ def open_kernel(path: Path) -> Container:
 
 def map_file(path: Path) -> Buffer:
     """Map a regular file for reading; every way in which that fails is an InputError."""
+    size = regular_size(path)
+    if size > LARGEST_FILE_BYTES:
+        raise InputError(f"{path}: {size} bytes, more than the {LARGEST_FILE_BYTES} that are looked at")
     try:
-        # Opening a FIFO would wait for its writer, so the kind is asked first.
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise InputError(f"{path}: not a regular file")
-        if not status.st_size:
-            raise InputError(f"{path}: empty file")
-        if status.st_size > LARGEST_FILE_BYTES:
-            raise InputError(f"{path}: {status.st_size} bytes, more than the {LARGEST_FILE_BYTES} that are looked at")
         with path.open("rb") as file:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except (OSError, ValueError) as problem:
-        if isinstance(problem, InputError):
-            raise
-        reason = getattr(problem, "strerror", None) or problem
-        raise InputError(f"{path}: cannot be read: {reason}") from None
+    except (OSError, ValueError) as problem:  # ValueError: cut off to nothing in between
+        raise InputError(f"{path}: cannot be read: {getattr(problem, 'strerror', None) or problem}") from None
 
 
 def _image(path: Path, kind: str, data: Buffer) -> Container:

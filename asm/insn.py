@@ -11,9 +11,6 @@ STACK_POINTER = 31
 ZERO_REGISTER = 31
 LINK_REGISTER = 30
 
-MAX_DESTINATIONS = 3
-MAX_SOURCES = 4
-
 UXTX, UXTW, SXTW, SXTX = range(4)
 """MemoryOperand.extend: how the index is widened before it is shifted. UXTX is what assemblers write as LSL."""
 

@@ -9,6 +9,7 @@ from asm.assemble import assemble
 from asm.container import map_file
 from asm.elf import Elf, program_segments
 from traces.errors import InputError
+from traces.reading import read_bytes
 
 ASSEMBLED_AT = 0x4008_0000
 """Where assembly text is put: RAM of QEMU's virt machine, and of many boards."""
@@ -72,13 +73,7 @@ def read_program(path: Path, symbol: str = "") -> Program:
 
 
 def _assembled(path: Path) -> tuple[tuple[Piece, ...], int, dict[str, int]]:
-    try:
-        with path.open("rb") as file:
-            text = file.read(_MOST_TEXT_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    if len(text) > _MOST_TEXT_BYTES:
-        raise InputError(f"{path}: assembly text may have {_MOST_TEXT_BYTES} bytes")
+    text = read_bytes(path, _MOST_TEXT_BYTES)
     made = assemble(text.decode(errors="replace"), name=str(path), va=ASSEMBLED_AT)
     symbols = {name: ASSEMBLED_AT + offset for name, offset in made.symbols.items()}
     return (Piece(ASSEMBLED_AT, len(made.code), made.code),), ASSEMBLED_AT, symbols

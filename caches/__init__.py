@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from caches.config import CoreConfig, Inclusion, Replacement, parse_size
 from caches.mechanisms import GROUPS, Mechanism, mechanisms
-from caches.presets import core, core_names, load_core
+from caches.presets import core, core_named, core_names, load_core
 from traces.outcome import Outcome
 from traces.trace import Trace
 
@@ -18,6 +18,7 @@ __all__ = [
     "Mechanism",
     "Replacement",
     "core",
+    "core_named",
     "core_names",
     "load_core",
     "mechanisms",

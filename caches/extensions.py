@@ -22,8 +22,8 @@ from traces.errors import InputError
 USED, FILLED, CHOOSE = 0, 1, 2
 """What a replacement policy is told: a way was used; a way was filled; a way is to be chosen, all being in use."""
 
-PREFETCH_WORDS, PREFETCH_MOST = 64, 16
-"""Words that a prefetcher keeps, and lines that it may ask for at once."""
+PREFETCH_WORDS = 64
+"""That a prefetcher keeps."""
 
 _SIGNATURE = types.int64(types.CPointer(types.int64), types.int64, types.int64, types.int64)
 

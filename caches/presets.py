@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from caches.config import PARTS, CoreConfig, Provenance, build_part, parse_size
-from traces.errors import InputError
+from traces.errors import InputError, named_input
+from traces.reading import read_text
 from traces.toml import parse_toml
 
 CORE_NAMES = (
@@ -43,25 +44,17 @@ def core_names() -> tuple[str, ...]:
 @cache
 def core(name: str) -> CoreConfig:
     """Return the preset of that name; InputError if there is none."""
-    try:
-        return _complete(_preset(name), f"{name}.toml")
-    except InputError as error:
-        raise InputError(str(error)) from None
+    return _complete(_preset(name), f"{name}.toml")
+
+
+def core_named(text: str) -> CoreConfig:
+    """Return the core that `--core` names: a file where it ends in .toml, else a preset."""
+    return load_core(text) if text.endswith(".toml") else core(text)
 
 
 def load_core(path: str | Path) -> CoreConfig:
     """Return a core from a TOML file, which may build on any preset."""
-    return _complete(_file(Path(path)), str(path))
-
-
-def _file(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: not text") from None
-    return parse_toml(text, str(path))
+    return _complete(parse_toml(read_text(Path(path)), str(path)), str(path))
 
 
 def _preset(name: str) -> dict[str, Any]:
@@ -81,7 +74,7 @@ def _inherit(document: dict[str, Any], where: str, seen: tuple[str, ...] = ()) -
         raise InputError(f"{where}: base = {base!r}: must name another preset, and not go round in a circle")
     if base.endswith(".toml"):
         file = Path(where).parent / base
-        merged = _inherit(_file(file), str(file), (*seen, base))
+        merged = _inherit(parse_toml(read_text(file), str(file)), str(file), (*seen, base))
     else:
         merged = _inherit(_preset(base), f"{base}.toml", (*seen, base))
     for key, value in document.items():
@@ -105,20 +98,16 @@ def _complete(document: dict[str, Any], where: str) -> CoreConfig:
         values: dict[str, Any] = {}
         for name, entry in merged[table].items():
             values[name], provenance[f"{table}.{name}"] = _entry(entry, f"{where}: {table}.{name}")
-        try:
+        with named_input(where):
             parts[table] = build_part(table, values)
-        except InputError as error:
-            raise InputError(f"{where}: {error}") from None
     name, title = merged.get("name"), merged.get("title")
     if not isinstance(name, str) or not isinstance(title, str):
         raise InputError(f"{where}: name and title: must be given, as text")
     calibrated = merged.get("calibrated", [])
     if not isinstance(calibrated, list):
         raise InputError(f"{where}: calibrated = {calibrated!r}: must be a list of keys")
-    try:
+    with named_input(where):
         return CoreConfig(name=name, title=title, calibrated=tuple(calibrated), provenance=provenance, **parts)
-    except InputError as error:
-        raise InputError(f"{where}: {error}") from None
 
 
 def _entry(entry: Any, where: str) -> tuple[Any, Provenance]:

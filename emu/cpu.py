@@ -18,7 +18,6 @@ MODELS = {"cortex-a72": arm64_const.UC_CPU_ARM64_A72, "max": arm64_const.UC_CPU_
 
 DAIF_MASKED = 0x3C0
 SPSEL = 1
-NZCV_BITS = 28
 RW = 1 << 31
 E2H = 1 << 34
 
@@ -248,7 +247,6 @@ class Pe:
     def flush_code(self) -> None:
         """Drop Unicorn's translated code: needed after hooks were added, or memory was written from outside."""
         self.uc.ctl_flush_tb()
-
 
 
 class Cpu(Pe):

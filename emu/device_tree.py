@@ -12,6 +12,7 @@ from pathlib import Path
 
 from emu.spans import PA_BITS, Span
 from traces.errors import InputError
+from traces.reading import read_bytes
 from traces.schema import PAGE_BYTES
 
 SIZE_MAX_BYTES = 2 << 20
@@ -68,14 +69,7 @@ def device_tree_memory(data: bytes, name: str) -> DeviceTreeMemory:
 
 def device_tree_memory_from_file(path: Path) -> DeviceTreeMemory:
     """Read a tree from a file, at most SIZE_MAX_BYTES of it."""
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(SIZE_MAX_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    if len(data) > SIZE_MAX_BYTES:
-        raise InputError(f"{path}: longer than {SIZE_MAX_BYTES} bytes, the most that a kernel takes as a device tree")
-    return device_tree_memory(data, str(path))
+    return device_tree_memory(read_bytes(path, SIZE_MAX_BYTES), str(path))
 
 
 def _parts(data: bytes, name: str) -> tuple[bytes, bytes, bytes]:

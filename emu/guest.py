@@ -1,6 +1,6 @@
 """Guest: a machine that is about to leave its old kernel, and what running it gives."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -19,10 +19,10 @@ from emu.old_kernel import OldKernel
 from emu.purgatory import load_purgatory
 from emu.scenario import Boot, Scenario
 from emu.segments import Segment
-from emu.spans import Span, merge, page_spans, subtract
+from emu.spans import Span, merge, page_spans, range_rows, subtract
 from traces.errors import InputError
 from traces.fold import CopySite, copy_site
-from traces.schema import PAGE_BYTES, RANGE, Role
+from traces.schema import PAGE_BYTES, Role
 from traces.trace import Records, Trace
 
 _INSTRUCTIONS_PER_4K = 1100
@@ -308,23 +308,17 @@ def _copy_meta(trace: Trace, copy: CopySite) -> dict[str, Any]:
 def _ranges(scenario: Scenario, kernel: OldKernel, kimage: Kimage) -> Records:
     """Return every range of memory that has a role, by role and address."""
     page, memory_map = scenario.granule_bytes, scenario.memory_map
-    rows: list[tuple[Span, Role]] = [(span, role) for span, role in kernel.ranges if role is not Role.TABLE]
-    tables = [span for span, role in kernel.ranges if role is Role.TABLE]
+    by_role: dict[Role, list[Span]] = {role: [] for role in Role}
+    for span, role in kernel.ranges:
+        by_role[role].append(span)
+    by_role[Role.TABLE] = [*merge(by_role[Role.TABLE])]
+    by_role[Role.RAM] += merge(memory_map.ram)
+    by_role[Role.NOMAP] += merge(memory_map.nomap)
+    by_role[Role.NO_ACCESS] += merge(memory_map.no_access)
+    by_role[Role.LIST] += merge(Span(pa, page) for pa in kimage.list_pages)
     # A crash kernel lies where it will run: each page is its own source, cleaned to the PoC when it was loaded.
     in_place = scenario.destinations if scenario.kdump else ()
-    by_role: tuple[tuple[Role, Sequence[Span]], ...] = (
-        (Role.RAM, memory_map.ram),
-        (Role.NOMAP, memory_map.nomap),
-        (Role.NO_ACCESS, memory_map.no_access),
-        (Role.TABLE, tables),
-        (Role.LIST, [Span(pa, page) for pa in kimage.list_pages]),
-        (Role.SOURCE, [*page_spans(kimage.sources, page), *in_place]),
-    )
-    for role, spans in by_role:
-        rows += [(span, role) for span in merge(spans)]
+    by_role[Role.SOURCE] += merge([*page_spans(kimage.sources, page), *in_place])
     # One row a segment, not joined: a hazard may name it.
-    rows += [(span, Role.DESTINATION) for span in scenario.destinations]
-    table = np.zeros(len(rows), RANGE)
-    for row, (span, role) in zip(table, sorted(rows, key=lambda each: (each[1], each[0])), strict=True):
-        row["pa"], row["size"], row["role"] = span.pa, span.size, role
-    return table
+    by_role[Role.DESTINATION] += scenario.destinations
+    return range_rows({role: sorted(spans) for role, spans in by_role.items()})

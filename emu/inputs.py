@@ -1,21 +1,9 @@
-"""Reading what a person hands in: files, TOML tables, and one-line errors that name the file."""
+"""TOML tables that a person hands in, and one-line errors that name the file."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from traces.errors import InputError
-from traces.toml import parse_toml
-
-
-@contextmanager
-def named_input(name: str) -> Iterator[None]:
-    """Put `name` (the file) before an InputError that is raised inside."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(f"{name}: {error}") from error
 
 
 def known_keys(where: str, table: Any, known: frozenset[str], *, required: frozenset[str] = frozenset()) -> None:
@@ -30,26 +18,9 @@ def known_keys(where: str, table: Any, known: frozenset[str], *, required: froze
             raise InputError(f"{where}: {key!r} is missing")
 
 
-def toml_tables(text: str, name: str, key: str) -> Sequence[Mapping[str, Any]]:
-    """Return the array of tables `key` of a TOML document; InputError when there is none or the text is not TOML."""
-    tables = parse_toml(text, name).get(key)
+def toml_tables(document: Mapping[str, Any], name: str, key: str) -> Sequence[Mapping[str, Any]]:
+    """Return the array of tables `key` of a TOML document; InputError, which names the file, when there is none."""
+    tables = document.get(key)
     if not isinstance(tables, list) or not tables:
         raise InputError(f"{name}: {key}: expected at least one [[{key}]] table")
     return tables
-
-
-TEXT_MAX_BYTES = 64 << 20
-
-
-def read_text(path: Path) -> str:
-    """Return the text of a file that a person named; InputError when it cannot be read, is not text or has no end."""
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(TEXT_MAX_BYTES + 1)
-        if len(data) > TEXT_MAX_BYTES:
-            raise InputError(f"{path}: longer than {TEXT_MAX_BYTES} bytes")
-        return data.decode("utf-8").replace("\r\n", "\n")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text (byte {error.start})") from error

@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from emu.inputs import known_keys, named_input, read_text, toml_tables
+from emu.inputs import known_keys, toml_tables
 from emu.spans import PA_BITS, Span, checked_span, refuse_overlap, subtract
-from traces.errors import InputError
+from traces.errors import InputError, named_input
+from traces.reading import parse_toml, read_text
 from traces.schema import PAGE_BYTES
 from traces.sizes import parse_size
 
@@ -72,7 +73,7 @@ _MEMORY_KEYS = frozenset({"kind", "pa", "size"})
 
 def memory_map_from_toml(text: str, name: str = "<toml>") -> MemoryMap:
     """Read the `[[memory]]` tables of a TOML document. Other tables are somebody else's and are not looked at."""
-    return memory_map_from_tables(toml_tables(text, name, "memory"), name)
+    return memory_map_from_tables(toml_tables(parse_toml(text, name), name, "memory"), name)
 
 
 def memory_map_from_tables(tables: Sequence[Mapping[str, Any]], name: str) -> MemoryMap:

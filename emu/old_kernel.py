@@ -1,6 +1,6 @@
 """OldKernel: the running kernel in physical memory, as far as a hand-over sees it, and what it allocates for kexec."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from asm.routines import Routine
 from emu.hypervisor import hypervisor_span, map_guest
@@ -9,7 +9,7 @@ from emu.kernel_tables import idmap_bits, kernel_va, map_kernel_idmap, map_swapp
 from emu.layout import PageAllocator
 from emu.memory import PhysicalMemory
 from emu.scenario import Scenario
-from emu.spans import Span, merge
+from emu.spans import Span
 from emu.tables import TableBuilder
 from traces.errors import InputError
 from traces.schema import Phase, Role
@@ -194,10 +194,6 @@ class OldKernel:
         self._memory.write(pa, routine.code)
         self._record(Span(pa, len(routine.code)), Role.VECTORS)
         return self._note_symbols(routine, pa)
-
-    def record_all(self, spans: Iterable[Span], role: Role) -> None:
-        """Record many ranges of one role, joined where they touch."""
-        self.ranges += [(span, role) for span in merge(spans)]
 
     def _record(self, span: Span, role: Role) -> None:
         self.ranges.append((span, role))

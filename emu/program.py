@@ -22,7 +22,6 @@ from traces.trace import Trace
 
 STACK_BYTES = 1 << 20
 _REGION_BYTES = 2 << 20
-MOST_ARGUMENTS = 8
 _MOST_RAM_BYTES = 64 << 30
 _SCTLR_C, _SCTLR_I = 1 << 2, 1 << 12
 
@@ -144,4 +143,3 @@ def _written(trace: Trace, besides: Sequence[Span]) -> list[Span]:
     for span in besides:
         pages = pages[(pages < span.pa) | (pages >= span.end)]
     return list(merge(Span(int(pa), PAGE_BYTES) for pa in pages))
-

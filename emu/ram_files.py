@@ -1,7 +1,6 @@
 """RAM as files hold it: raw from QEMU's `pmemsave`, or an ELF core from its `dump-guest-memory` or a kdump kernel."""
 
 import mmap
-import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -10,6 +9,7 @@ from asm.elf import LoadSegment, core_segments
 from emu.memory import PhysicalMemory
 from emu.spans import PA_BITS, Span
 from traces.errors import InputError
+from traces.reading import regular_size
 from traces.schema import PAGE_BYTES
 
 _MOST_SEGMENTS = 4096
@@ -48,13 +48,8 @@ def open_ram(files: Sequence[RamFile]) -> PhysicalMemory:
 
 
 def _opened(path: Path) -> BinaryIO:
-    """Open a regular file that is not empty; opening a FIFO would wait for its writer."""
+    regular_size(path)
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise InputError(f"{path}: not a regular file")
-        if not status.st_size:
-            raise InputError(f"{path}: empty file")
         return path.open("rb")
     except OSError as problem:
         raise InputError(f"{path}: cannot be read: {problem.strerror}") from None

@@ -27,7 +27,7 @@ from emu.registers import SYSTEM_REGISTERS
 from emu.scenario import Boot
 from emu.spans import Span, merge, page_spans, range_rows
 from emu.walker import WalkAccess, translate
-from traces.errors import InputError
+from traces.errors import InputError, named_input
 from traces.schema import PAGE_BYTES, Phase, Role
 from traces.trace import Records
 
@@ -240,10 +240,8 @@ class RamGuest:
         )
 
     def _list(self) -> Kimage:
-        try:
+        with named_input(self._where):
             return read_list(self.memory, self._arguments["head"], self.page_bytes)
-        except InputError as error:
-            raise InputError(f"{self._where}: {error}") from None
 
     def _entry(self) -> int:
         start = self._arguments["start"]

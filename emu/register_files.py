@@ -7,6 +7,7 @@ from pathlib import Path
 
 from emu.registers import SYSTEM_REGISTERS
 from traces.errors import InputError
+from traces.reading import read_text
 
 LARGEST_FILE_BYTES = 4 << 20
 _MOST = 1 << 64
@@ -36,7 +37,7 @@ def read_registers(path: Path) -> Mapping[str, int]:
     register, a value of more than 64 bits, and a register that is given twice with different values.
     """
     found: dict[str, int] = {}
-    for name, value, where in _entries(path, _text(path)):
+    for name, value, where in _entries(path, read_text(path, LARGEST_FILE_BYTES)):
         register = _register(name)
         if register is None:
             continue
@@ -55,21 +56,6 @@ def read_registers(path: Path) -> Mapping[str, int]:
 def under_vhe(registers: Mapping[str, int]) -> bool:
     """Whether the PE is at EL2 with HCR_EL2.E2H set."""
     return registers.get("PSTATE", 0) >> 2 & 3 == 2 and bool(registers.get("HCR_EL2", 0) & _E2H)
-
-
-def _text(path: Path) -> str:
-    try:
-        if not path.is_file():
-            raise InputError(f"{path}: {'not a regular file' if path.exists() else 'no such file'}")
-        if path.stat().st_size > LARGEST_FILE_BYTES:
-            raise InputError(
-                f"{path}: {path.stat().st_size} bytes; a list of registers has at most {LARGEST_FILE_BYTES}"
-            )
-        return path.read_text(encoding="utf-8")
-    except OSError as problem:
-        raise InputError(f"{path}: cannot be read: {problem.strerror}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: not text") from None
 
 
 def _entries(path: Path, text: str) -> Iterator[tuple[str, int, str]]:

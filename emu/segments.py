@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from emu.inputs import known_keys, read_text, toml_tables
+from emu.inputs import known_keys, toml_tables
 from emu.memory_map import MemoryMap
 from emu.spans import Span, checked_span, refuse_overlap
 from traces.errors import InputError
+from traces.reading import read_text
 from traces.schema import PAGE_BYTES
 from traces.sizes import parse_size
 from traces.toml import parse_toml
@@ -87,10 +88,10 @@ _SEGMENT_KEYS = frozenset({"name", "pa", "size", "memsz"})
 
 def segments_from_toml(text: str, name: str = "<toml>") -> KexecLoad:
     """Read the `[[segment]]` tables of a TOML document, and its top-level `start`."""
-    tables = toml_tables(text, name, "segment")
-    start = parse_toml(text, name).get("start")
+    document = parse_toml(text, name)
+    start = document.get("start")
     return KexecLoad(
-        segments=segments_from_tables(tables, name),
+        segments=segments_from_tables(toml_tables(document, name, "segment"), name),
         start=None if start is None else parse_size(start, f"{name}: start"),
     )
 

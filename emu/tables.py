@@ -26,7 +26,6 @@ XN = UXN
 
 TABLE_PXN = 1 << 59
 TABLE_UXN = 1 << 60
-TABLE_AP_NO_EL0 = 1 << 61
 TABLE_AP_READ_ONLY = 1 << 62
 
 S2_READ = 1 << 6

@@ -157,7 +157,7 @@ def attach(
 
     if untranslated not in UNTRANSLATED:
         raise InputError(f"attach: untranslated = {untranslated!r}: must be one of {', '.join(UNTRANSLATED)}")
-    config = core if isinstance(core, caches.CoreConfig) else _core(core)
+    config = core if isinstance(core, caches.CoreConfig) else caches.core_named(core)
     if set:
         config = config.override(dict(set))
     attachment = Attachment(uc, flat_cacheable=untranslated == "Normal-WB")
@@ -167,12 +167,6 @@ def attach(
     finally:
         attachment.detach()
     model.tell()
-
-
-def _core(name: str) -> "CoreConfig":
-    import caches
-
-    return caches.load_core(name) if name.endswith(".toml") else caches.core(name)
 
 
 def _counters(kind: str) -> tuple[tuple[str, str], ...]:

@@ -4,8 +4,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from emu.inputs import read_text
 from traces.errors import InputError
+from traces.reading import read_text
 
 _VERSION = re.compile(r"\bLinux version (?P<text>\d\S*)")
 _RELEASE = re.compile(r"(?P<major>\d{1,3})\.(?P<minor>\d{1,5})(?!\d)")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from traces.errors import InputError
+from traces.reading import read_text
 from traces.sizes import parse_size, size_text
 from traces.toml import parse_toml
 
@@ -273,11 +274,12 @@ _EXPECT: Mapping[str, Callable[[object, str], object]] = {
 """What may be stated of a result (relocscope/reproduction.toml, a table [expect] in a case file)."""
 
 
-def _flattened(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flattened(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return a table with its tables' keys dotted: TOML's `map.leaf = 1` is `"map.leaf" = 1`."""
     flat: dict[str, Any] = {}
     for key, value in table.items():
         if isinstance(value, Mapping):
-            flat |= _flattened(value, f"{prefix}{key}.")
+            flat |= flattened(value, f"{prefix}{key}.")
         else:
             flat[prefix + key] = value
     return flat
@@ -307,7 +309,7 @@ def case_from_toml(text: str, *, name: str, where: str, directory: Path | None =
     if not isinstance(expect, Mapping):
         raise InputError(f"{where}: expect: must be a table")
     base = document.pop("base", None)
-    fields = _fields(_flattened(document), where)
+    fields = _fields(flattened(document), where)
     for key in ("memory_map", "segments", "kernel"):
         if directory is not None and fields.get(key):
             fields[key] = str(directory / fields[key])
@@ -375,13 +377,7 @@ def shipped_case(name: str) -> Case:
 
 def case_from_file(path: Path) -> Case:
     """Read a person's own case; its name is the file's without the suffix."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: not text") from None
-    return case_from_toml(text, name=path.stem, where=str(path), directory=path.parent)
+    return case_from_toml(read_text(path), name=path.stem, where=str(path), directory=path.parent)
 
 
 def override(case: Case, values: Mapping[str, Any], *, where: str = "--set") -> Case:

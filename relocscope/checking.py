@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emu.inputs import named_input
 from relocscope.hazards import hazards
 from relocscope.operand import Operand
 from relocscope.own_machine import Plan
 from relocscope.runs import ENTRY_REGISTERS, FAULT_REGISTERS, hexed, plain, read_trace
+from traces.errors import named_input
 from traces.fold import CopySite, copy_site
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from relocscope.operand import Operand
 from relocscope.phases import stretches
 from relocscope.regimes import regime_switches
 from relocscope.runs import Recorded, Run, recorded
-from traces.errors import InputError
+from traces.errors import InputError, named_input
 from traces.exports.registry import FORMATS, TIMED_LIMIT, Format
 from traces.exports.subject import Part, Stretch, Subject
 from traces.schema import Mark
@@ -106,14 +106,12 @@ def _window(source: Recorded, bounds: Bounds | None) -> Window:
     trace = source.trace
     if bounds is None:
         return whole(trace)
-    try:
+    with named_input(f"--{bounds.unit}"):
         if bounds.unit == "pages":
             return by_pages(trace, bounds.first, bounds.stop)
         if bounds.unit == "instructions":
             return by_instructions(trace, bounds.first, bounds.stop)
         return _by_cycles(source, bounds)
-    except InputError as error:
-        raise InputError(f"--{bounds.unit}: {error}") from None
 
 
 def _by_cycles(source: Recorded, bounds: Bounds) -> Window:

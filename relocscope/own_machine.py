@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emu.device_tree import device_tree_memory_from_file
-from emu.inputs import named_input
 from emu.memory_map import MemoryMap, memory_map_from_file
 from emu.segments import KexecLoad, check_segments, segments_from_file
 from emu.spans import merge
@@ -19,7 +18,7 @@ from relocscope.boot_log import BootLog, boot_log_from_file, release_of
 from relocscope.case import Case, override, shipped_case
 from relocscope.emulate import imported
 from relocscope.operand import kernel_case
-from traces.errors import InputError
+from traces.errors import InputError, named_input
 from traces.sizes import size_text
 
 if TYPE_CHECKING:

@@ -195,8 +195,7 @@ def core_config(subject: Operand) -> "CoreConfig":
     """Return the modelled core of an operand, settings applied."""
     import caches
 
-    name = subject.core or default_core(subject)
-    config = caches.load_core(Path(name)) if name.endswith(".toml") else caches.core(name)
+    config = caches.core_named(subject.core or default_core(subject))
     return config.override(subject.core_settings) if subject.core_settings else config
 
 

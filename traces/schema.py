@@ -212,8 +212,6 @@ class InsnFlag(IntFlag):
     """Its slot is read just before this instruction, not at the entry of the block."""
 
 
-REGISTER_INDEX = np.dtype(np.uint8)
-
 INSN = np.dtype(
     [
         ("va", "<u8"),

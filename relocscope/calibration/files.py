@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from relocscope.calibration.measured import Measured, Reads, is_clear, latency
 from traces.errors import InputError
+from traces.reading import read_bytes
 
 if TYPE_CHECKING:
     from caches import CoreConfig
 
-_LARGEST_FILE = 16 << 20
+_LARGEST_FILE_BYTES = 16 << 20
 
 COPY_BYTES = 64 << 20
 """What the model's copies and fills move: a size far beyond the caches, as the benchmarks' own are."""
@@ -37,12 +38,7 @@ class Figures:
 
 
 def _text(path: Path, option: str) -> str:
-    try:
-        if path.stat().st_size > _LARGEST_FILE:
-            raise InputError(f"{option}: {path}: larger than {_LARGEST_FILE >> 20}MiB is no benchmark's output")
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise InputError(f"{option}: {path}: cannot be read: {error.strerror}") from None
+    return read_bytes(path, _LARGEST_FILE_BYTES, where=option).decode("utf-8", errors="replace")
 
 
 def _number(text: str, where: str) -> float:

@@ -1,7 +1,5 @@
 """`relocscope validate` and `relocscope microbench`: the model beside published figures, and on its own."""
 
-from pathlib import Path
-
 import click
 
 from relocscope.commands.options import json_option, wants_text, write_json
@@ -45,7 +43,7 @@ def microbench(core: str, settings: tuple[str, ...], json_path: str | None) -> N
     from relocscope.commands.options import settings_of
     from relocscope.progress import Progress
 
-    config = caches.load_core(Path(core)) if core.endswith(".toml") else caches.core(core)
+    config = caches.core_named(core)
     config = config.override(settings_of(settings, None)) if settings else config
     with Progress(f"measuring {core}"):
         measured = benchmarks.measure(config)

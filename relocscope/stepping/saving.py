@@ -19,6 +19,7 @@ from relocscope.stepping.digest import guest_digest, model_digest
 from relocscope.stepping.session import Session
 from relocscope.stepping.stop_words import stop_said
 from traces.errors import InputError
+from traces.reading import read_bytes
 from traces.replacing import replacing
 
 SCHEMA = "relocscope/step-session/1"
@@ -106,13 +107,9 @@ def _damaged(path: Path, error: Exception) -> InputError:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    text = read_bytes(path, _LIMIT_BYTES)
     try:
-        with path.open("rb") as stream:
-            text = stream.read(_LIMIT_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
-    try:
-        facts = json.loads(text) if len(text) <= _LIMIT_BYTES else None
+        facts = json.loads(text)
     except (ValueError, RecursionError):
         facts = None
     if not isinstance(facts, dict) or not str(facts.get("schema")).startswith(_FAMILY):

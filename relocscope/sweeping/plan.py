@@ -6,9 +6,11 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from relocscope.case import flattened
 from relocscope.sweeping.designs import MOST_POINTS, Row, grid, samples
 from relocscope.sweeping.keys import bare, key
-from traces.errors import InputError
+from traces.errors import InputError, named_input
+from traces.reading import read_text
 from traces.toml import parse_toml
 
 
@@ -80,17 +82,9 @@ class Plan:
 
 def plan_from_file(path: Path) -> Plan:
     """Read a plan; the files that its cases name lie where the command is run, as on the command line."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: not text") from None
-    document = parse_toml(text, str(path))
-    try:
+    document = parse_toml(read_text(path), str(path))
+    with named_input(str(path)):
         return _plan(document)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
 
 
 _KINDS: Mapping[str, tuple[type, ...]] = {
@@ -119,16 +113,16 @@ def _plan(document: Mapping[str, Any]) -> Plan:
     if not all(isinstance(row, dict) for row in document.get("points", [])):
         raise InputError("points: each must be a table of keys and values")
     cases = document.get("case", "")
-    settings = flat(document.get("set", {}))
+    settings = flattened(document.get("set", {}))
     return Plan(
         cases=(cases,) if isinstance(cases, str) else tuple(map(str, cases)),
         core=document.get("core"),
         settings=settings | ({"size": document["size"]} if "size" in document else {}),
         sample=document.get("sample", False),
         skip_impossible=document.get("skip-impossible", False),
-        grid=flat(document.get("grid", {})),
-        points=[flat(row) for row in document.get("points", [])],
-        ranges=flat(sampled.get("ranges", {})),
+        grid=flattened(document.get("grid", {})),
+        points=[flattened(row) for row in document.get("points", [])],
+        ranges=flattened(sampled.get("ranges", {})),
         samples=sampled.get("count", 0),
         design=sampled.get("design", "latin-hypercube"),
         design_seed=sampled.get("seed", 1),
@@ -144,14 +138,3 @@ def _check(table: Mapping[str, Any], kinds: Mapping[str, tuple[type, ...]], pref
 
 
 _WORDS = {str: "text", bool: "true or false", dict: "a table", list: "a list", int: "a whole number"}
-
-
-def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return a table with its tables' keys dotted: TOML's `l2.size = 1` is `"l2.size" = 1`."""
-    found: dict[str, Any] = {}
-    for name, value in table.items():
-        if isinstance(value, Mapping):
-            found |= flat(value, f"{prefix}{name}.")
-        else:
-            found[prefix + name] = value
-    return found

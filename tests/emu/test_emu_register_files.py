@@ -112,10 +112,10 @@ def test_files_that_cannot_be_read(tmp_path):
     (tmp_path / "binary").write_bytes(b"\xff\xfe\0\0")
     (tmp_path / "large").write_text("x0 0x10\n" * 600_000)
     for name, complaint in (
-        ("binary", "not text"),
-        ("large", "at most"),
-        ("none", "no such file"),
-        (".", "not a regular"),
+        ("binary", "not UTF-8 text"),
+        ("large", "longer than 4194304 bytes"),
+        ("none", "cannot be read: No such file"),
+        (".", "cannot be read: Is a directory"),
     ):
         with pytest.raises(InputError, match=complaint):
             read_registers(tmp_path / name)

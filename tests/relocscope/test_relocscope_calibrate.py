@@ -337,7 +337,7 @@ def test_a_preset_builds_on_a_file_and_loads_from_anywhere(tmp_path):
     with pytest.raises(InputError, match=r"gone.toml: cannot be read"):
         caches.load_core(first)
     first.write_bytes(b"\xff\xfe")
-    with pytest.raises(InputError, match="not text"):
+    with pytest.raises(InputError, match="not UTF-8 text"):
         caches.load_core(first)
 
 

@@ -277,7 +277,7 @@ def test_what_a_case_file_expects_is_compared_by_run_and_by_cases(relocscope: Re
 
 BAD_FILES = {
     "not TOML": ("x = [", "not TOML"),
-    "binary": (b"\xff\xfe\x00", "not text"),
+    "binary": (b"\xff\xfe\x00", "not UTF-8 text"),
     "unknown key": (GOOD + "[copy]\nspeed = 1\n", "copy.speed"),
     "wrong type": (GOOD.replace('"el1"', "1"), "boot"),
     "missing boot": (GOOD.replace('boot = "el1"\n', ""), "boot: must be given"),

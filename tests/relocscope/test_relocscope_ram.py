@@ -121,7 +121,7 @@ def test_what_if_bits_can_be_set(relocscope, tmp_path):
         (("--ram", "RAM", "--regs", "REGS", "--set", "budget=0"), "--set: budget: "),
         (("--ram", "nothing@0x40000000", "--regs", "REGS"), "nothing: cannot be read: No such file"),
         (("--ram", "nothing@here", "--regs", "REGS"), "base 'here' must be an address"),
-        (("--ram", "RAM", "--regs", "nothing"), "nothing: no such file"),
+        (("--ram", "RAM", "--regs", "nothing"), "nothing: cannot be read: No such file"),
         (("ram:",), "expected ram:FILE"),
         (("ram:one",), "expected ram:FILE"),
         (("ram:one,",), "expected ram:FILE"),
