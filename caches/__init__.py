@@ -5,8 +5,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from caches.config import CoreConfig, Inclusion, Replacement, parse_size
+from caches.config import CoreConfig
 from caches.mechanisms import GROUPS, Mechanism, mechanisms
+from caches.parts import Inclusion, Replacement
 from caches.presets import core, core_named, core_names, load_core
 from traces.outcome import Outcome
 from traces.trace import Trace
@@ -22,7 +23,6 @@ __all__ = [
     "core_names",
     "load_core",
     "mechanisms",
-    "parse_size",
     "replay",
 ]
 

@@ -16,14 +16,12 @@ from typing import Any
 from numba import carray, cfunc, njit, types
 from numba import config as numba_config
 
+from caches.kernels.layout import EXTENSION_WANTED
 from caches.views import CALLED
 from traces.errors import InputError
 
 USED, FILLED, CHOOSE = 0, 1, 2
 """What a replacement policy is told: a way was used; a way was filled; a way is to be chosen, all being in use."""
-
-PREFETCH_WORDS = 64
-"""That a prefetcher keeps."""
 
 _SIGNATURE = types.int64(types.CPointer(types.int64), types.int64, types.int64, types.int64)
 
@@ -88,6 +86,6 @@ def _policy(function: Any, view: Any) -> Callable[..., int]:
 def _prefetcher(function: Any, view: Any) -> Callable[..., int]:
     def called(row: Any, line: int, is_store: int, size: int) -> int:
         words = view(row, size)
-        return function(words[:PREFETCH_WORDS], line, is_store, words[PREFETCH_WORDS:])  # type: ignore[no-any-return]
+        return function(words[:EXTENSION_WANTED], line, is_store, words[EXTENSION_WANTED:])  # type: ignore[no-any-return]
 
     return called

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from caches.config import CoreConfig, Inclusion, Replacement
+from caches.config import CoreConfig
 from caches.kernels.layout import DIRTY, FLAG_BITS, OLD
+from caches.parts import Inclusion, Replacement
 from caches.state import LEVEL_NAMES, Ints, Records, State, level_ways
 from traces.schema import Role
 

@@ -6,9 +6,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from caches.config import PARTS, CoreConfig, Provenance, build_part, parse_size
+from caches.config import CoreConfig, Provenance
+from caches.parts import PARTS
+from caches.values import build_part
 from traces.errors import InputError, named_input
 from traces.reading import read_text
+from traces.sizes import parse_size
 from traces.toml import parse_toml
 
 CORE_NAMES = (
@@ -121,7 +124,7 @@ def _entry(entry: Any, where: str) -> tuple[Any, Provenance]:
         raise InputError(f"{where}: {', '.join(sorted(unknown))}: no such field of an entry")
     if "estimated" in entry:
         span = entry["estimated"]
-        if not _covers(span, entry["value"]):
+        if not _covers(span, entry["value"], where):
             raise InputError(f"{where}: estimated = {span!r}: must be [low, high], or the choices, around the value")
         return entry["value"], Provenance(source=entry.get("why", ""), estimated=tuple(span))
     if not isinstance(entry.get("source"), str) or not entry["source"]:
@@ -129,12 +132,12 @@ def _entry(entry: Any, where: str) -> tuple[Any, Provenance]:
     return entry["value"], Provenance(source=entry["source"])
 
 
-def _covers(span: Any, value: Any) -> bool:
+def _covers(span: Any, value: Any, where: str) -> bool:
     """Whether the range of an estimate holds its value."""
     if not isinstance(span, list) or len(span) < 2:
         return False
     if isinstance(value, str) and all(isinstance(end, str) and end[:1].isdigit() for end in span):
-        low, at, high = (parse_size(text) for text in (span[0], value, span[1]))
+        low, at, high = (parse_size(text, where) for text in (span[0], value, span[1]))
         return low <= at <= high
     if isinstance(value, int | float) and not isinstance(value, bool):
         numbers = all(isinstance(end, int | float) for end in span)

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caches import views
-from caches.config import CacheLevel, CoreConfig, Inclusion, Tlb
+from caches.config import CoreConfig
 from caches.kernels.layout import CODE_MASK, EXTENDED, EXTENSION_WORDS, FLAG_BITS, FLAGS, NO_DESTINATION, NOBODY
 from caches.mechanisms import mechanisms
+from caches.parts import CacheLevel, Inclusion, Tlb
 from traces.schema import LEAVES
 
 Ints = NDArray[np.int64]

@@ -21,9 +21,10 @@ from typing import Any, NamedTuple
 from emu.inputs import known_keys, toml_tables
 from emu.spans import PA_BITS, Span, checked_span, refuse_overlap, subtract
 from traces.errors import InputError, named_input
-from traces.reading import parse_toml, read_text
+from traces.reading import read_text
 from traces.schema import PAGE_BYTES
 from traces.sizes import parse_size
+from traces.toml import parse_toml
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -69,7 +69,7 @@ def estimates(config: "CoreConfig") -> list[Estimate]:
 
 def is_whole(key: str) -> bool:
     """Whether a core's number can only be whole: its field's type says so, not how a preset writes it."""
-    from caches.config import PARTS
+    from caches.parts import PARTS
 
     table, _, name = key.partition(".")
     return next(entry.type for entry in dataclasses.fields(PARTS[table]) if entry.name == name) is int

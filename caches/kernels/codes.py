@@ -7,7 +7,7 @@ CLS_BARRIER, CLS_MAINTENANCE = int(InsnClass.BARRIER), int(InsnClass.MAINTENANCE
 SYSTEM_WRITE, CLS_ERET = int(InsnClass.SYSTEM_WRITE), int(InsnClass.ERET)
 
 LOAD, LOAD_STORE = int(Access.LOAD), int(Access.LOAD_STORE)
-ACCESS_PREFETCH, ZERO = int(Access.PREFETCH), int(Access.ZERO)
+ZERO = int(Access.ZERO)
 
 DSB, DMB, ISB, SB = int(Barrier.DSB), int(Barrier.DMB), int(Barrier.ISB), int(Barrier.SB)
 

@@ -4,7 +4,7 @@ Here rather than in `caches.state`: compiled code takes them as plain numbers.
 """
 
 EXTENDED = 5
-"""level_replacement of a policy from outside; the others are those of caches.config.Replacement."""
+"""level_replacement of a policy from outside; the others are those of caches.parts.Replacement."""
 
 EXTENSION_WANTED, EXTENSION_WORDS = 64, 80
 """Where in extension_words a prefetcher from outside writes the lines that it wants, and how many words there are."""

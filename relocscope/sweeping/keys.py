@@ -33,7 +33,7 @@ def key(name: str) -> Key:
     if name in PROGRAM_KEYS:
         attribute = PROGRAM_KEYS[name][0]
         return Key(name, True, _kind(typing.get_type_hints(BareProgram)[attribute]), _unit(attribute))
-    from caches.config import PARTS
+    from caches.parts import PARTS
 
     table, _, field = name.partition(".")
     if table not in PARTS:

@@ -23,7 +23,7 @@ from traces.errors import InputError
 
 if TYPE_CHECKING:
     from caches import CoreConfig
-    from caches.config import Part
+    from caches.parts import Part
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Replayed:
     @property
     def config_hash(self) -> str:
         """Digest of every number of the core; its name and title are none."""
-        from caches.config import PARTS
+        from caches.parts import PARTS
 
         return _digest({table: _numbers(getattr(self.config, table)) for table in PARTS})
 

@@ -1,7 +1,7 @@
 import pytest
 
 import caches
-from caches.config import PARTS, Replacement, parse_size
+from caches.parts import PARTS, Replacement
 from traces.errors import InputError
 
 BASES = ("cortex-a72", "cortex-a57", "cortex-a53", "neoverse-n1", "cortex-a76")
@@ -58,7 +58,7 @@ def test_absent_l3():
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("l1d.size", "-1", ("l1d.size", "-1", "number of bytes")),
+        ("l1d.size", "-1", ("l1d.size", "-1", "is not a size")),
         ("l1d.size", "33000", ("l1d.size", "33000", "multiple")),
         ("l1d.ways", "0", ("l1d.ways", "0", "at least 1")),
         ("l1d.ways", "two", ("l1d.ways", "two", "int")),
@@ -121,10 +121,6 @@ def test_a_missing_core_is_refused():
             caches.core(name)
 
 
-def test_sizes():
-    assert [parse_size(text) for text in ("4096", "32KiB", "37MB", "1.5 MiB")] == [4096, 32768, 37_000_000, 1572864]
-
-
 def test_mechanisms_are_in_the_six_groups_or_the_cores_and_have_switches():
     from caches.state import MACHINE
 
@@ -138,7 +134,8 @@ def test_mechanisms_are_in_the_six_groups_or_the_cores_and_have_switches():
 def test_the_arrays_of_the_kernels_are_large_enough_for_any_configuration():
     """The machine's tables have fixed sizes; the rules of the configuration keep within them."""
     from caches import state
-    from caches.config import (
+    from caches.kernels import layout
+    from caches.parts import (
         CacheLevel,
         Device,
         Dram,
@@ -150,7 +147,6 @@ def test_the_arrays_of_the_kernels_are_large_enough_for_any_configuration():
         Store,
         Walk,
     )
-    from caches.kernels import layout
 
     def most(part, name):
         return part.__dataclass_fields__[name].metadata["high"]

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import caches
-from caches.config import PARTS
+from caches.parts import PARTS
 
 ROOT = Path(__file__).parents[2]
 
