@@ -290,7 +290,7 @@ TARGETS: tuple[Target, ...] = (
             b"inconsistent modes", b"0xffffffffffffffff", b"\xd9\xa3")),
     Target("case", ("relocscope.case",), lambda: (seeds.CASE, seeds.OWN_CASE), _on_file(_case, "input.toml"),
            (*_TOML, *_SIZES, b"base", b"size", b"boot", b"map.", b"[expect]", b"phases", b"kernel", b'"el1"', b"purgatory")),
-    Target("core", ("caches.presets", "caches.config"), lambda: (seeds.CORE,), _on_file(_core, "input.toml"),
+    Target("core", ("caches.presets", "caches.values", "caches.config"), lambda: (seeds.CORE,), _on_file(_core, "input.toml"),
            (*_TOML, *_SIZES, b"value", b"source", b"estimated", b"why", b"[l1d]", b"ways", b"line_bytes", b"policy",
             b'"lru"', b'base = "input.toml"', b"[tlb]", b'base = "rpi4"', b"[window]", b"calibrated")),
     Target("plan", ("relocscope.sweeping.plan", "relocscope.sweeping.designs", "relocscope.sweeping.keys"),
