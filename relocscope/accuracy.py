@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from relocscope.quantities import rough_seconds
 from relocscope.validate import GOAL_MEAN, GOAL_WORST, Row, Table, known_gaps, mean_error, references, worst_error
 
 _HEADER = """# Accuracy
@@ -92,7 +93,7 @@ def _value(value: float, row: Row) -> str:
     if row.unit == "B/s":
         return f"{value / 1e6:.0f} MB/s"
     if row.unit == "s":
-        return f"{value:.3g} s" if value >= 1 else f"{value * 1e3:.3g} ms"
+        return rough_seconds(value)
     return f"{value:.1f} ns"
 
 

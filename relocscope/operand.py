@@ -230,3 +230,10 @@ def parse_setting(text: str) -> tuple[str, str]:
     if not equals or not key.strip() or not value.strip():
         raise InputError(f"--set: {text!r} must be KEY=VALUE")
     return key.strip(), value.strip()
+
+
+def label(name: str) -> str:
+    """Shorten image:, elf:, trace: and ram: operands to the (first) file's own name."""
+    kind, colon, rest = name.partition(":")
+    file = rest.partition(",")[0].partition("@")[0] if kind == "ram" else rest
+    return f"{kind}:{file.rpartition('/')[2]}" if colon else name

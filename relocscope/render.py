@@ -13,10 +13,11 @@ from rich.table import Table
 from relocscope import phases
 from relocscope.comparison import speedup
 from relocscope.evidence import Fact
+from relocscope.operand import label
+from relocscope.quantities import image_size, percent, rate, seconds, signed
 from relocscope.runs import Run
 from relocscope.verdict import Verdict, control_bits
 from traces.schema import LEAVES
-from traces.sizes import size_text
 
 _GOOD, _BAD, _QUIET = "green", "bold red", "dim"
 
@@ -50,33 +51,6 @@ def plain_table(*columns: str, right: Sequence[int] = ()) -> Table:
         figures = number in right
         table.add_column(name, justify="right" if figures else "left", no_wrap=figures, overflow="fold")
     return table
-
-
-def seconds(value: float) -> str:
-    """Write a time in the unit that suits it."""
-    if value >= 1:
-        return f"{value:.3f} s"
-    return f"{value * 1e3:.3f} ms" if value >= 1e-3 else f"{value * 1e6:.2f} us"
-
-
-def label(name: str) -> str:
-    """Shorten image:, elf:, trace: and ram: operands to the (first) file's own name."""
-    kind, colon, rest = name.partition(":")
-    file = rest.partition(",")[0].partition("@")[0] if kind == "ram" else rest
-    return f"{kind}:{file.rpartition('/')[2]}" if colon else name
-
-
-def image_size(size: int) -> str:
-    """Write a size as it was probably asked for, or in MiB to a tenth."""
-    exact = size_text(size)
-    return exact if len(exact) <= 7 else f"{size / (1 << 20):.1f}MiB"
-
-
-def rate(bytes_per_second: float) -> str:
-    """Write a rate as published figures do, in powers of ten."""
-    if bytes_per_second >= 1e9:
-        return f"{bytes_per_second / 1e9:.2f} GB/s"
-    return f"{bytes_per_second / 1e6:.1f} MB/s"
 
 
 def show_heading(out: Console, runs: Mapping[str, Run]) -> None:
@@ -135,19 +109,8 @@ def show_stacks(out: Console, a: Run, b: Run) -> None:
     out.print(table)
 
 
-def signed(cycles: int) -> str:
-    """Write a difference with its sign."""
-    return f"{cycles:+,}" if cycles else "0"
-
-
 def _part(cycles: int, total: int) -> str:
     return percent(cycles / total) if total else ""
-
-
-def percent(share: float) -> str:
-    """Write a share to a tenth of a percent."""
-    text = f"{100 * share:.1f}%"
-    return "0.0%" if text == "-0.0%" else text
 
 
 def show_run(out: Console, run: Run) -> None:

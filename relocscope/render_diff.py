@@ -7,7 +7,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
 
-from relocscope.render import plain_table, seconds, signed
+from relocscope.quantities import seconds, signed
+from relocscope.render import plain_table
 from relocscope.trace_diff import Difference
 
 _SHOWN = 12

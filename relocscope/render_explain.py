@@ -12,9 +12,10 @@ from relocscope.break_even import BreakEven
 from relocscope.comparison import speedup
 from relocscope.contributions import Contribution, Decomposition
 from relocscope.fixes import Fix
-from relocscope.render import percent, plain_table, seconds, signed
+from relocscope.quantities import number_text, percent, seconds, signed
+from relocscope.render import plain_table
 from relocscope.runs import Run
-from relocscope.sensitivity import Number, Sensitivity, number_text
+from relocscope.sensitivity import Number, Sensitivity
 from relocscope.within import Within
 
 _QUIET = "dim"

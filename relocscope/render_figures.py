@@ -4,7 +4,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from relocscope.microbench import Microbenchmarks
-from relocscope.render import plain_table, rate, seconds
+from relocscope.quantities import rate, seconds
+from relocscope.render import plain_table
 from relocscope.validate import GOAL_MEAN, GOAL_WORST, Row, Table, mean_error, worst_error
 from traces.sizes import size_text
 

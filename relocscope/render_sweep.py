@@ -7,7 +7,8 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from relocscope.render import plain_table, seconds
+from relocscope.quantities import seconds
+from relocscope.render import plain_table
 from relocscope.sweeping.keys import bare, key
 from relocscope.sweeping.plan import Plan
 from relocscope.sweeping.survey import Survey

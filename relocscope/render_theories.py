@@ -5,7 +5,8 @@ from rich.markup import escape
 from rich.padding import Padding
 
 from relocscope.hypotheses import Theories, Theory
-from relocscope.render import plain_table, seconds
+from relocscope.quantities import seconds
+from relocscope.render import plain_table
 
 _UNLIKELY = 0.001
 """Hypotheses less probable than this, and not in the first rank, are only listed."""

@@ -14,6 +14,7 @@ from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from relocscope.contributions import Decomposition, attribute, pieces
+from relocscope.quantities import number_text
 from relocscope.ranges import Estimate, between, estimates, is_whole, moved, responses
 from relocscope.runs import Run
 from relocscope.verdict import judge
@@ -351,10 +352,3 @@ def _sentence(question: Question, flips: Sequence[Flip], beyond: Flip | None, li
         return said
     farthest = f"{STRIDE**STRIDES:,} times as large or small"
     return f"{said} Nor do the first {FOLLOWED} of those below beyond it, up to {farthest}."
-
-
-def number_text(value: Any) -> str:
-    """Write a value of a number, or a choice, as people read it."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return str(value).lower()
-    return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.3g}"

@@ -110,7 +110,7 @@ _RAN = ("found", "mismatches", "refused")
 
 def _show_row(out: Any, comparison: Any) -> None:
     """Show a row and what it came to, and below it each statement that it does not bear out."""
-    from relocscope import render
+    from relocscope.quantities import seconds
 
     row, run = comparison.row, comparison.run
     if run is None:
@@ -118,7 +118,7 @@ def _show_row(out: Any, comparison: Any) -> None:
         return
     state = "[red]differs    [/]" if comparison.mismatches else "[green]as expected[/]"
     where = f"copy at EL{run.copy['el']}" if run.copy else "no copy"
-    time = f"{render.seconds(run.seconds):>11}"
+    time = f"{seconds(run.seconds):>11}"
     out.print(f"{row.id:<5} {state} {run.outcome:<10}{where:<12}{time}  {row.name}", soft_wrap=True)
     for line in comparison.mismatches:
         out.print(f"      {line}", markup=False)

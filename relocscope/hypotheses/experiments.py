@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from relocscope.hypotheses.predict import STARTED, Predictor
 from relocscope.hypotheses.worlds import Setup, Variant
+from relocscope.quantities import rough_seconds
 from traces.errors import InputError
 
 TELLING = 3.0
@@ -51,10 +52,10 @@ class Laboratory:
         times = [self.predictor.line(setup).seconds(self.size) for setup in setups]
         if not all(map(math.isfinite, times)):
             if times[0] != times[1]:
-                said = ["never arrives" if math.isinf(time) else _pace(time) for time in times]
+                said = ["never arrives" if math.isinf(time) else rough_seconds(time) for time in times]
                 yield f"{what}: {said[0]} if {one.id}, {said[1]} if {other.id}"
         elif abs(math.log(times[0] / times[1])) > TELLING * self.error:
-            yield f"{what}: {_pace(times[0])} if {one.id}, {_pace(times[1])} if {other.id}"
+            yield f"{what}: {rough_seconds(times[0])} if {one.id}, {rough_seconds(times[1])} if {other.id}"
 
     def _signs(self, one: Contender, other: Contender, *, for_free: bool) -> Iterator[str]:
         """Yield what can be read: for free off a running machine, or printed by the copy and looked up in registers."""
@@ -86,7 +87,3 @@ def at_el1(setup: Setup) -> Setup:
     """Return the same on a machine booted at EL1, where there is no other level to go to."""
     case = dataclasses.replace(setup.case, boot="el1", hyp_stub="", kexec_vectors="", el2_switch=True)
     return dataclasses.replace(setup, case=case)
-
-
-def _pace(seconds: float) -> str:
-    return f"{seconds:.3g} s" if seconds >= 1 else f"{seconds * 1e3:.3g} ms"

@@ -13,6 +13,7 @@ from relocscope.hypotheses.experiments import Contender, Laboratory
 from relocscope.hypotheses.judged import Judged
 from relocscope.hypotheses.observation import Observation, observation
 from relocscope.hypotheses.predict import Predictor
+from relocscope.quantities import rough_seconds
 from traces.errors import InputError
 
 if TYPE_CHECKING:
@@ -258,7 +259,7 @@ def sentence(one: Judged, observations: Sequence[Observation]) -> str:
     if abs(times - 1) <= ERROR:
         return f"{title}; it fits within {max(0.01, abs(times - 1)):.0%}."
     what = f"{worst.label} {worst.state}"
-    return f"{title}; {what} would take {_time(predicted)}, and {_time(worst.seconds)} was measured."
+    return f"{title}; {what} would take {rough_seconds(predicted)}, and {rough_seconds(worst.seconds)} was measured."
 
 
 def _fit_words(fit: Mapping[str, Any] | None) -> str:
@@ -268,7 +269,3 @@ def _fit_words(fit: Mapping[str, Any] | None) -> str:
         return f" ({fit['value']})"
     size, low, high = (f"{fit[key] / 1e6:.3g}" for key in ("size", "low", "high"))
     return f" ({fit['label']} was about {size}MB, {low} to {high})"
-
-
-def _time(seconds: float) -> str:
-    return f"{seconds:.3g} s" if seconds >= 1 else f"{seconds * 1e3:.3g} ms"

@@ -8,8 +8,9 @@ from relocscope.comparison import Comparison
 from relocscope.evidence import Fact, evidence
 from relocscope.focus import SAME_WITHIN
 from relocscope.limits import limit, translated_elsewhere
+from relocscope.operand import label
+from relocscope.quantities import image_size, seconds
 from relocscope.regimes import place, register
-from relocscope.render import image_size, label, seconds
 from relocscope.runs import Run
 from relocscope.verdict import control_bits, pace
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from relocscope.render import image_size, label, rate, seconds
+from relocscope.operand import label
+from relocscope.quantities import image_size, rate, seconds
 from relocscope.report.gathered import Report
 from relocscope.runs import Run
 from relocscope.verdict import control_bits

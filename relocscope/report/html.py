@@ -6,13 +6,13 @@ import json
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from relocscope.render import label, percent, seconds
+from relocscope.operand import label
+from relocscope.quantities import number_text, percent, seconds
 from relocscope.report.drawing import drawn
 from relocscope.report.figures import figures_of
 from relocscope.report.gathered import Report
 from relocscope.report.origin import set_options
 from relocscope.report.pictures import pictures
-from relocscope.sensitivity import number_text
 from traces.sizes import size_text
 
 if TYPE_CHECKING:

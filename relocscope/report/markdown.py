@@ -3,7 +3,8 @@
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from relocscope.render import image_size, label, percent, seconds
+from relocscope.operand import label
+from relocscope.quantities import image_size, percent, seconds
 from relocscope.report.gathered import Report
 from relocscope.report.origin import set_options
 

@@ -6,7 +6,8 @@ Small, and whole without scripts.
 from collections.abc import Sequence
 
 from relocscope.comparison import Comparison
-from relocscope.render import label, percent, seconds
+from relocscope.operand import label
+from relocscope.quantities import percent, seconds
 from relocscope.render_sweep import best, ended_otherwise, not_ok
 from relocscope.report.answer import Answer, answer_of_comparison, answer_of_run
 from relocscope.report.figures import facts_of

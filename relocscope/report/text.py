@@ -8,6 +8,8 @@ from rich.markup import escape
 from rich.padding import Padding
 
 from relocscope import render, render_explain
+from relocscope.operand import label
+from relocscope.quantities import percent, rate
 from relocscope.report.figures import figures_of
 from relocscope.report.gathered import Part, Report
 from relocscope.report.pace import PARTS, Pace
@@ -93,13 +95,13 @@ def _stacks(out: Console, parts: Sequence[Part]) -> None:
 
 
 def _share(part: Part, leaf: str) -> str:
-    return render.percent(part.run.cycle_stack[leaf] / max(part.run.cycles, 1))
+    return percent(part.run.cycle_stack[leaf] / max(part.run.cycles, 1))
 
 
 def _part(out: Console, part: Part) -> None:
     """Show what only one run has: pace, dearest instructions, walks, memory, hazards."""
     out.print()
-    out.print(f"[bold]{part.which} {escape(render.label(part.run.case))}[/]  {escape(part.title)}")
+    out.print(f"[bold]{part.which} {escape(label(part.run.case))}[/]  {escape(part.title)}")
     if part.pace is not None:
         for said in _pace_lines(part.pace):
             out.print(Padding(said, (0, 0, 0, 2)))
@@ -111,7 +113,7 @@ def _part(out: Console, part: Part) -> None:
                 escape(line.symbol or f"{line.va:#x}"),
                 escape(line.text),
                 f"{line.count:,}",
-                render.percent(line.share),
+                percent(line.share),
                 cause,
             )
     out.print(Padding(table, (1, 0, 0, 2)))
@@ -125,7 +127,7 @@ def _part(out: Console, part: Part) -> None:
 
 def _pace_lines(pace: Pace) -> list[str]:
     rates = [each.bytes_per_second for each in pace.bins]
-    lines = [f"rate: {render.rate(min(rates))} to {render.rate(max(rates))} over {len(rates)} groups of pages"]
+    lines = [f"rate: {rate(min(rates))} to {rate(max(rates))} over {len(rates)} groups of pages"]
     waits = sorted(pace.load_latency.items())
     total = sum(loads for _, loads in waits)
     if total:
@@ -137,7 +139,7 @@ def _pace_lines(pace: Pace) -> list[str]:
         looked = sum(each.accesses.get(name, 0) for each in pace.bins)
         missed = sum(each.misses.get(name, 0) for each in pace.bins)
         if looked:
-            served.append(f"{name} {render.percent(1 - missed / looked)}")
+            served.append(f"{name} {percent(1 - missed / looked)}")
     if served:
         lines.append(f"look-ups that hit: {', '.join(served)}")
     return lines

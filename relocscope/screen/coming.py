@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from textual.content import Content
 
+from relocscope.quantities import duration
 from relocscope.screen.marks import BAD, DIM, HERE, STRONG, of_cause, of_memory_type
 from relocscope.screen.pane import LEAST_WIDTH, lines
 from relocscope.screen.scene import Scene
@@ -81,14 +82,6 @@ def bill(causes: Mapping[str, int], hertz: int) -> Content:
         f" = {duration(total / hertz)}: ",
         Content(", ").join(parts),
     )
-
-
-def duration(seconds: float) -> str:
-    """Write a time with its unit, four digits."""
-    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
-        if seconds >= scale:
-            return f"{seconds / scale:.4g} {unit}"
-    return f"{seconds / 1e-9:.4g} ns"
 
 
 def _wrapped(text: str, width: int) -> list[str]:

@@ -2,7 +2,7 @@
 
 from textual.content import Content
 
-from relocscope.screen.coming import duration
+from relocscope.quantities import duration
 from relocscope.screen.marks import DIM, STRONG, bar, of_cause
 from relocscope.screen.pane import Pane, lines
 from relocscope.screen.scene import Scene

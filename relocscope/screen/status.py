@@ -2,7 +2,7 @@
 
 from textual.content import Content
 
-from relocscope.screen.coming import duration
+from relocscope.quantities import duration
 from relocscope.screen.marks import DIM, FAIR, STRONG
 from relocscope.screen.scene import Scene
 

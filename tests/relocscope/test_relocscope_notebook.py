@@ -10,7 +10,7 @@ from test_relocscope_report import EVIL, SIZE
 
 import relocscope
 from relocscope.comparison import Comparison
-from relocscope.render import seconds
+from relocscope.quantities import seconds
 from relocscope.runs import Run
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "example.ipynb"

@@ -2,7 +2,7 @@
 
 from relocscope.break_even import BreakEven
 from relocscope.comparison import Comparison
-from relocscope.render import percent, seconds, signed
+from relocscope.quantities import percent, seconds, signed
 from relocscope.report.gathered import Part, Report
 from relocscope.report.palette import LEAF_COLOURS
 from relocscope.report.pictures.vega import (

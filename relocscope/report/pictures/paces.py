@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from relocscope.render import percent, seconds
+from relocscope.quantities import percent, seconds
 from relocscope.report.gathered import Part
 from relocscope.report.pace import PARTS, Pace
 from relocscope.report.pictures.vega import (

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from relocscope.render import label
+from relocscope.operand import label
 from relocscope.report.gathered import Part
 from traces.schema import PAGE_BYTES
 
