@@ -179,7 +179,7 @@ def _facts(run: Run) -> list[tuple[str, str]]:
         facts.append(("speed", f"{run.copy['ns_per_line']:.1f} ns per 64 bytes, {rate(run.copy['bytes_per_second'])}"))
     if run.entry:
         facts.append(("new kernel", f"entered at EL{run.entry['el']}, pc {run.entry['pc']}, x0 {run.entry['x0']}"))
-    if not run.trace.meta.get("is_program"):
+    if not run.is_program:
         facts.append(("image", _image_words(run)))
     facts.append(("host", f"{run.host['seconds']:.2f} s ({run.host['emulate_seconds']:.2f} s emulating)"))
     return facts

@@ -84,6 +84,11 @@ class Run:
     site: CopySite | None = field(repr=False)
     operand: Operand | None = field(repr=False)
 
+    @property
+    def is_program(self) -> bool:
+        """Whether a bare-metal program was run (docs/programs.md), which has no image to be right and no new kernel."""
+        return bool(self.trace.meta.get("is_program"))
+
     def seconds_of(self, leaf: str) -> float:
         """Return the modelled time of one leaf of the cycle stack."""
         return self.cycle_stack[leaf] / self.costs.frequency_hz

@@ -88,10 +88,12 @@ def _described(header: dict[str, object]) -> dict[str, object]:
 @json_option
 def check_file(file: Path, json_path: str | None) -> int:
     """Test every promise that a trace makes; the status is 1 where one is broken."""
+    from relocscope.progress import Progress
     from traces.check import check
     from traces.files import load
 
-    broken = check(load(file, verify=False))
+    with Progress(f"checking {file}"):
+        broken = check(load(file, verify=False))
     if wants_text(json_path):
         for sentence in broken or ["keeps all its promises"]:
             click.echo(f"{file}: {sentence}")

@@ -94,7 +94,7 @@ def answer_of_run(run: Run) -> Answer:
     return Answer(
         headline=headline,
         cause=cause,
-        plain=PLAIN[cause],
+        plain=_plain_of(cause, run),
         sentence=_run_sentence(run),
         speedup=None,
         times=_time(run),
@@ -137,8 +137,25 @@ def answer_of_several(comparisons: Sequence[Comparison]) -> Answer:
     )
 
 
+_PLAIN_OF_PROGRAMS: Mapping[str, str] = {
+    "no-copy": "Nothing is copied: it stores to no memory but its stack.",
+    "hang": "It never returns: the processor hangs on the way.",
+    "fault": "It never returns: an exception that nothing handles ends the run.",
+}
+
+
+def _plain_of(cause: str, run: Run) -> str:
+    return _PLAIN_OF_PROGRAMS.get(cause, PLAIN[cause]) if run.is_program else PLAIN[cause]
+
+
+def _never(run: Run) -> str:
+    return "never returns" if run.is_program else "never reaches the new kernel"
+
+
 def _time(run: Run) -> str:
-    return seconds(run.seconds) if run.outcome == "completed" else "never arrives"
+    if run.outcome == "completed":
+        return seconds(run.seconds)
+    return "never returns" if run.is_program else "never arrives"
 
 
 def _fault_proof(run: Run) -> Iterator[Fact]:
@@ -150,7 +167,7 @@ def _fault_proof(run: Run) -> Iterator[Fact]:
 
 def _does(run: Run) -> str:
     if run.outcome != "completed":
-        return f"never reaches the new kernel ({run.outcome})"
+        return f"{_never(run)} ({run.outcome})"
     if run.site is None:
         return f"copies nothing and is over in {seconds(run.seconds)}"
     return f"copies {image_size(run.image_bytes)} in {seconds(run.seconds)}"
@@ -162,7 +179,8 @@ def _run_sentence(run: Run) -> str:
         reason = f": at EL{fault['el']}, {fault['where']}: {fault['reason']}" if fault else ""
         return f"It ends ({run.outcome}) after {run.instructions:,} instructions{reason}."
     if run.site is None or run.copy is None:
-        return f"Nothing is copied; the new kernel is entered after {run.instructions:,} instructions."
+        ends = "it returns" if run.is_program else "the new kernel is entered"
+        return f"Nothing is copied; {ends} after {run.instructions:,} instructions."
     data: Mapping[str, int] = run.copy["memory_types"]["data"]
     kinds = " and ".join(data)
     rest = f"its loads and stores were {kinds}; {run.copy['ns_per_line']:.1f} ns per 64 bytes."
@@ -175,7 +193,9 @@ def _headline(found: Comparison) -> str:
         a, b = "A", "B"
     if found.speedup is None:
         lost = [name for name, run in ((b, found.b), (a, found.a)) if run.outcome != "completed"]
-        return f"{' and '.join(lost)} never reach{'es' if len(lost) == 1 else ''} the new kernel"
+        if len(lost) == 1:
+            return f"{lost[0]} {_never(found.b if found.b.outcome != 'completed' else found.a)}"
+        return f"{' and '.join(lost)} never {'return' if found.b.is_program else 'reach the new kernel'}"
     return f"{b} is {pace(found.speedup)}{' than' if abs(found.speedup - 1) <= SAME_WITHIN else ' as'} {a}"
 
 
@@ -183,11 +203,11 @@ def _plain(found: Comparison) -> str:
     if found.verdict.cause == "no-difference":
         held = limit(found.b)
         same = "Both are held back by the same thing. " if held == limit(found.a) else ""
-        return f"{same}{PLAIN[held]}"
+        return f"{same}{_plain_of(held, found.b)}"
     cause = found.verdict.cause
     if cause in _DIFFERENCES:
         return _DIFFERENCES[cause]
-    said = PLAIN[cause]
+    said = _plain_of(cause, found.b)
     of_a = cause in _PAST_CACHES and found.speedup is not None and found.speedup > 1 + SAME_WITHIN
     return f"In A, {said[0].lower()}{said[1:]}" if of_a else said
 
@@ -196,7 +216,7 @@ def _about(runs: Sequence[Run]) -> str:
     sizes = sorted({run.image_bytes for run in runs})
     size = image_size(sizes[-1]) if len(sizes) == 1 else "an image"
     cores = " and ".join(dict.fromkeys(run.config.title for run in runs))
-    if any(run.operand is not None and run.operand.program is not None for run in runs):
+    if any(run.is_program for run in runs):
         return f"Relocscope ran code, instruction by instruction, on a model of {cores}. All times are modelled."
     which = {1: "that copy", 2: "two versions of that copy"}.get(len(runs), f"{len(runs)} versions of that copy")
     return (

@@ -22,8 +22,8 @@ def facts_of(run: Run) -> dict[str, str]:
     facts = {
         "case": label(run.case),
         "core": run.core,
-        "boot": run.boot,
-        "image": f"{image_size(run.image_bytes)}, {run.pages:,} pages",
+        **({} if run.is_program else {"boot": run.boot}),
+        "copied" if run.is_program else "image": f"{image_size(run.image_bytes)}, {run.pages:,} pages",
         "outcome": run.outcome,
         "time": seconds(run.seconds),
         "cycles": f"{run.cycles:,}",
@@ -40,9 +40,10 @@ def facts_of(run: Run) -> dict[str, str]:
         facts["new kernel entered at"] = f"EL{run.entry['el']}, {run.entry['pc']}"
     if run.fault:
         facts["first fault"] = f"EL{run.fault.get('el')}, ESR {run.fault.get('esr')}"
+    if not run.is_program:
+        facts["image correct"] = _yes(run.image_ok)
+        facts["visible with caches off"] = _yes(run.image_visible)
     return facts | {
-        "image correct": _yes(run.image_ok),
-        "visible with caches off": _yes(run.image_visible),
         "stale, lost, dirty lines": f"{run.stale_reads:,}, {run.lost_lines:,}, {run.dirty_at_entry:,}",
     }
 

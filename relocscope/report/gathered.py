@@ -29,6 +29,9 @@ SCHEMA = "relocscope/report/1"
 
 MOST_CASES = 16
 
+NOT_TRIED = "Changes, other sizes and other numbers of the core were not tried: a report of two cases tries them."
+"""What a report of more than two cases says in their place."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Part:
@@ -58,6 +61,11 @@ class Report:
     def changes_tried(self) -> bool:
         """Whether fixes, break-even and what hangs on estimates were looked for."""
         return len(self.comparisons) == 1
+
+    @property
+    def of_programs(self) -> bool:
+        """Whether none of the runs is of a kernel."""
+        return all(part.run.is_program for part in self.parts)
 
     def to_json(self) -> dict[str, Any]:
         """Return the object of `report --json`."""

@@ -10,7 +10,7 @@ from relocscope.operand import label
 from relocscope.quantities import number_text, percent, seconds
 from relocscope.report.drawing import drawn
 from relocscope.report.figures import figures_of
-from relocscope.report.gathered import Report
+from relocscope.report.gathered import NOT_TRIED, Report
 from relocscope.report.origin import set_options
 from relocscope.report.pictures import pictures
 from traces.sizes import size_text
@@ -44,6 +44,7 @@ def html(report: Report) -> str:
             script=Markup(script),  # noqa: S704 - ours, and Vega's
             script_source=Markup(f"'sha256-{digest}'"),  # noqa: S704 - ours
             style=Markup(_page("page.css")),  # noqa: S704 - ours
+            not_tried=NOT_TRIED,
             figures={"columns": columns, "rows": rows},
             counters=[_counters(part.which, part.run) for part in report.parts],
             label=label,

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from relocscope.operand import label
 from relocscope.quantities import image_size, percent, seconds
-from relocscope.report.gathered import Report
+from relocscope.report.gathered import NOT_TRIED, Report
 from relocscope.report.origin import set_options
 
 COLUMNS = 75
@@ -77,7 +77,8 @@ def _runs(report: Report) -> list[str]:
                 seconds(run.seconds) if run.outcome == "completed" else run.outcome,
             )
         )
-    return list(_table(("", "case", "image", "copy at, M C I", "per 64 B", "time"), rows))
+    size = "copied" if report.of_programs else "image"
+    return list(_table(("", "case", size, "copy at, M C I", "per 64 B", "time"), rows))
 
 
 def _stacks(report: Report) -> list[str]:
@@ -85,12 +86,14 @@ def _stacks(report: Report) -> list[str]:
     shares = {leaf: [run.cycle_stack[leaf] / max(run.cycles, 1) for run in runs] for leaf in runs[0].cycle_stack}
     dearest = sorted(shares, key=lambda leaf: -max(shares[leaf]))[:_MOST_LEAVES]
     rows = [(leaf, *map(percent, shares[leaf])) for leaf in dearest if max(shares[leaf]) >= _LEAST_SHARE]
+    if not rows:
+        return ["Nothing ran for a single cycle."]
     return list(_table(("time spent on", *(part.which for part in report.parts)), rows))
 
 
 def _changes(report: Report) -> list[str]:
     if not report.changes_tried:
-        return []
+        return ["", *_wrapped(NOT_TRIED)] if report.comparisons else []
     (found,) = report.comparisons
     lines = [""]
     if found.break_even:

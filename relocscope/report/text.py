@@ -11,7 +11,7 @@ from relocscope import render, render_explain
 from relocscope.operand import label
 from relocscope.quantities import percent, rate
 from relocscope.report.figures import figures_of
-from relocscope.report.gathered import Part, Report
+from relocscope.report.gathered import NOT_TRIED, Part, Report
 from relocscope.report.pace import PARTS, Pace
 from relocscope.report.walks import Walk
 from traces.sizes import size_text
@@ -58,6 +58,9 @@ def show(out: Console, report: Report) -> None:
         render_explain.show_fixes(out, found.b, found.fixes)
         if found.sensitivity is not None:
             render_explain.show_sensitivity(out, found.speedup, found.sensitivity)
+    elif report.comparisons:
+        out.print()
+        out.print(NOT_TRIED)
     _origin(out, report)
 
 
@@ -90,8 +93,9 @@ def _stacks(out: Console, parts: Sequence[Part]) -> None:
     for leaf in parts[0].run.cycle_stack:
         if any(part.run.cycle_stack[leaf] for part in parts):
             table.add_row(leaf, *(_share(part, leaf) for part in parts))
-    out.print()
-    out.print(table)
+    if table.row_count:
+        out.print()
+        out.print(table)
 
 
 def _share(part: Part, leaf: str) -> str:
@@ -116,7 +120,8 @@ def _part(out: Console, part: Part) -> None:
                 percent(line.share),
                 cause,
             )
-    out.print(Padding(table, (1, 0, 0, 2)))
+    if table.row_count:
+        out.print(Padding(table, (1, 0, 0, 2)))
     if part.walks:
         out.print()
     for walk in part.walks:

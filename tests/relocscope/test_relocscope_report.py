@@ -20,6 +20,7 @@ from relocscope.report import gathered as gathering
 from relocscope.report import html as page
 from relocscope.report.answer import PLAIN
 from relocscope.report.drawing import Drawn
+from relocscope.report.figures import figures_of
 from relocscope.report.gathered import Report, gathered, report_of
 from relocscope.report.markdown import COLUMNS, markdown
 from relocscope.report.pace import MOST_BINS, Bin, Pace, pace_of
@@ -252,6 +253,8 @@ def test_more_than_two_cases_are_each_compared_with_the_first(fake_model: None, 
     ]
     assert report.answer.headline.startswith("Of 3: v5.17-nvhe is ")
     assert not report.changes_tried
+    for said in (text(report), markdown(report), page_of(report, monkeypatch)):
+        assert "were not tried: a report of two" in " ".join(said.split())
     for render in (text, markdown):
         assert "No change" not in render(report)
 
@@ -314,6 +317,41 @@ def test_the_page_escapes_what_a_guest_or_a_file_says(evil: Report, monkeypatch:
     assert "&lt;script&gt;alert(1)" in written
     assert written.count("<script") == 2
     assert written.count("</script") == 2
+
+
+def page_of(report: Report, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The page without drawings, which take seconds."""
+    monkeypatch.setattr(page, "drawn", lambda specs, _script: Drawn(svg=dict.fromkeys(specs, "<svg></svg>"), script=""))
+    return page.html(report)
+
+
+def test_a_run_without_a_single_cycle_is_reported(monkeypatch: pytest.MonkeyPatch):
+    report = gathered(("seattle-39bit",), {"size": SIZE})
+    assert report.parts[0].run.cycles == 0
+    for said in (text(report), markdown(report), page_of(report, monkeypatch)):
+        assert "never reaches the new kernel" in said
+        assert "lies in no range that TCR lets a TTBR translate" in " ".join(said.split())
+    assert "spent on" not in text(report)
+    assert all(picture.id != "stacks" for picture in pictures(report))
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("str x1, [x0]\nret", "copies 4KiB in"),
+        ("ret", "it stores to no memory but its stack"),
+        ("b f", "It never returns: the processor hangs on the way."),
+    ],
+)
+def test_a_program_is_called_no_kernel(code: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    source = tmp_path / "f.S"
+    source.write_text(f"f: {code}\n")
+    settings = {"program.args": "0x80000000", "program.ram": "0x80000000+64KiB"}
+    report = gathered((f"program:{source}@f",), settings)
+    for written in (text(report), markdown(report), page_of(report, monkeypatch)):
+        assert said in " ".join(written.split())
+        assert "new kernel" not in written
+        assert "image" not in {row[0] for row in figures_of(report)[1]}
 
 
 def test_visible():

@@ -11,13 +11,12 @@ __all__ = ["Picture", "pictures"]
 
 def pictures(report: Report) -> Iterator[Picture]:
     """Make those that the facts allow, in the order in which they are shown."""
-    yield costs.stacks(report)
-    for number, found in enumerate(report.comparisons):
-        if found.contributions:
-            yield costs.waterfall(found, report.parts[number + 1].which)
-    types = costs.memory_types(report)
-    if types:
-        yield types
+    waterfalls = [
+        costs.waterfall(found, report.parts[number + 1].which)
+        for number, found in enumerate(report.comparisons)
+        if found.contributions
+    ]
+    yield from filter(None, (costs.stacks(report), *waterfalls, costs.memory_types(report)))
     paced = [(part, part.pace) for part in report.parts if part.pace is not None]
     if paced:
         yield paces.rate(paced)

@@ -29,10 +29,12 @@ _TYPE_COLOURS = dict(
 )
 
 
-def stacks(report: Report) -> Picture:
-    """Draw the cycle stacks under each other, in time or in shares."""
+def stacks(report: Report) -> Picture | None:
+    """Draw the cycle stacks under each other, in time or in shares; None where nothing ran for a single cycle."""
     parts = report.parts
     used = [leaf for leaf in LEAVES if any(part.run.cycle_stack[leaf] for part in parts)]
+    if not used:
+        return None
     data = [
         {"run": name_of(part), "leaf": leaf, "at": LEAVES.index(leaf), "ms": ms, "share": 100 * _share(part, leaf)}
         for part in parts
