@@ -6,7 +6,7 @@ from typing import Any
 
 from relocscope.comparison import Comparison
 from relocscope.evidence import Fact, evidence
-from relocscope.focus import SAME_WITHIN
+from relocscope.focus import COPY, SAME_WITHIN, differing, focus_of, spent
 from relocscope.limits import limit, translated_elsewhere
 from relocscope.operand import label
 from relocscope.quantities import image_size, seconds
@@ -208,8 +208,13 @@ def _plain(found: Comparison) -> str:
     if cause in _DIFFERENCES:
         return _DIFFERENCES[cause]
     said = _plain_of(cause, found.b)
+    name = COPY if found.speedup is None else differing(found.a, found.b)
+    said = said.replace("The copy ", f"The {name} ")
     of_a = cause in _PAST_CACHES and found.speedup is not None and found.speedup > 1 + SAME_WITHIN
-    return f"In A, {said[0].lower()}{said[1:]}" if of_a else said
+    if not of_a:
+        return said
+    whose = "both" if name == COPY and cause == limit(found.b) else "A"
+    return f"In {whose}, {said[0].lower()}{said[1:]}"
 
 
 def _about(runs: Sequence[Run]) -> str:
@@ -231,6 +236,10 @@ def _proof(found: Comparison) -> Iterator[Fact]:
         lost = next((which for which, run in (("B", b), ("A", a)) if run.outcome != "completed"), "B")
         yield from [fact for fact in evidence(a, b) if fact["fact"].startswith(lost)][:3]
         return
+    name = differing(a, b)
+    if name != COPY:
+        yield from _phase_proof(name, a, b)
+        return
     yield from _run_proof("B: ", b)
     if a.copy and b.copy:
         yield {
@@ -238,6 +247,17 @@ def _proof(found: Comparison) -> Iterator[Fact]:
             f"in B. {_both_spent(a, b)}.",
             "where": "cycle stacks",
         }
+
+
+def _phase_proof(name: str, a: Run, b: Run) -> Iterator[Fact]:
+    """Yield what proves a verdict that is about a phase."""
+    for which, run in (("B", b), ("A", a)):
+        focus = focus_of(run, name)
+        if focus is not None:
+            where = f"executions {focus.first:,} to {focus.last:,}"
+            yield {"fact": f"{which}: {register(run.trace, focus.epoch, 'SCTLR')} in its {name}.", "where": where}
+    times = [f"{seconds(spent(run, name))} of {which}'s {seconds(run.seconds)}" for which, run in (("A", a), ("B", b))]
+    yield {"fact": f"The {name} takes {times[0]} and {times[1]}.", "where": "phases"}
 
 
 def _run_proof(which: str, run: Run) -> Iterator[Fact]:

@@ -17,7 +17,8 @@ with progress.Progress("looking") as shown:
 """
 
 _RECORDING = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a job in the background inherits is to ignore it
 from relocscope import progress
 from relocscope.cli import main
 progress.QUIET_SECONDS = 0.0

@@ -16,9 +16,12 @@ import pytest
 
 import caches
 from relocscope import cli
+from relocscope.comparison import Comparison, sides
+from relocscope.contributions import Decomposition
+from relocscope.operand import Operand
 from relocscope.report import gathered as gathering
 from relocscope.report import html as page
-from relocscope.report.answer import PLAIN
+from relocscope.report.answer import PLAIN, Answer, answer_of_comparison
 from relocscope.report.drawing import Drawn
 from relocscope.report.figures import figures_of
 from relocscope.report.gathered import Report, gathered, report_of
@@ -27,8 +30,9 @@ from relocscope.report.pace import MOST_BINS, Bin, Pace, pace_of
 from relocscope.report.pictures import pictures
 from relocscope.report.text import text
 from relocscope.report.visible import visible
-from relocscope.runs import Run
+from relocscope.runs import Run, run_operand
 from relocscope.sensitivity import At, Number, Sensitivity
+from relocscope.verdict import judge
 
 GOLDEN = Path(__file__).parent / "golden"
 SIZE = "64KiB"
@@ -99,6 +103,33 @@ def test_the_founding_answer_needs_no_knowledge_of_the_project(founding: Report)
     assert "Device-nGnRnE" in proof
 
 
+def answered(*subjects: Operand) -> Answer:
+    """The answer alone, without the runs that a whole report takes."""
+    a, b = map(run_operand, subjects)
+    none = Decomposition(contributions=(), interactions=())
+    return answer_of_comparison(Comparison(a=a, b=b, verdict=judge(a, b), evidence=(), parts=none, fixes=()))
+
+
+def test_an_answer_that_is_about_a_phase_says_so():
+    answer = answered(*sides("purgatory-off", "purgatory-on", {"size": SIZE}))
+    assert answer.plain.startswith("The purgatory runs with the MMU and the data cache on")
+    facts = [fact["fact"] for fact in answer.proof]
+    assert facts[0].startswith("B: SCTLR_EL2 = 0x30c51835 (M=1 C=1 I=1")
+    assert facts[1].startswith("A: SCTLR_EL2 = 0x30c50830 (M=0 C=0 I=0")
+    assert facts[2].startswith("The purgatory takes ")
+
+
+def test_two_programs_past_the_caches_are_both_said_to_be(tmp_path: Path):
+    source = tmp_path / "f.S"
+    source.write_text(
+        "many: mov x3, #512\nloop: strb w1, [x0], #1\nsubs x3, x3, #1\nb.ne loop\nret\n"
+        "few: mov x3, #64\nagain: str x1, [x0], #8\nsubs x3, x3, #1\nb.ne again\nret\n"
+    )
+    settings = {"program.args": "0x80000000", "program.ram": "0x80000000+64KiB"}
+    report = gathered((f"program:{source}@many", f"program:{source}@few"), settings)
+    assert report.answer.plain.startswith("In both, the copy ran with the MMU off")
+
+
 def test_every_cause_can_be_said_in_common_words():
     schema = json.loads((importlib.resources.files("relocscope") / "schemas" / "explain.json").read_text())
     causes = set(schema["properties"]["verdict"]["properties"]["cause"]["enum"])
@@ -114,16 +145,7 @@ def test_every_cause_can_be_said_in_common_words():
     ],
 )
 def test_common_words_are_about_the_side_that_they_hold_of(settings: dict[str, Any], cause: str, said: str):
-    from relocscope.comparison import Comparison, sides
-    from relocscope.contributions import Decomposition
-    from relocscope.report.answer import answer_of_comparison
-    from relocscope.runs import run_operand
-    from relocscope.verdict import judge
-
-    a, b = (run_operand(side) for side in sides("rfc-v2-el1", "rfc-v2-el1", {"size": "16KiB", **settings}))
-    none = Decomposition(contributions=(), interactions=())
-    verdict = judge(a, b)
-    answer = answer_of_comparison(Comparison(a=a, b=b, verdict=verdict, evidence=(), parts=none, fixes=()))
+    answer = answered(*sides("rfc-v2-el1", "rfc-v2-el1", {"size": "16KiB", **settings}))
     assert answer.cause == cause
     assert answer.plain.startswith(said)
 
