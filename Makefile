@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help explain test check lint types imports unit nojit test-slow bench bench-step bench-attach docs site screens accuracy pictures clean
+.PHONY: help explain test check lint types imports unit nojit test-slow bench bench-step bench-attach docs site questions screens accuracy pictures clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -54,6 +54,9 @@ docs: $(VENV)/installed ## write the generated parts of the documentation, but f
 
 site: $(VENV)/installed ## the documentation site, in build/site
 	$(BIN)/sphinx-build -q -W --keep-going -b html -d build/doctrees docs build/site
+
+questions: $(VENV)/installed ## answer the ready-made questions and write docs/questions.md; some minutes
+	$(BIN)/python docs/generate.py --questions
 
 screens: $(VENV)/installed ## draw the pictures of docs/step.md and write its tables
 	$(BIN)/python docs/screens.py

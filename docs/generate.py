@@ -131,7 +131,11 @@ def with_output(page: str) -> str:
 
 
 def main() -> int:
-    """Write them, or with --check report which differ; status 1 then."""
+    """Write them, or with --check report which differ; status 1 then. With --questions: those of that page."""
+    if "--questions" in sys.argv[1:]:
+        page = ROOT / "docs" / "questions.md"
+        page.write_text(with_output(page.read_text(encoding="utf-8")), encoding="utf-8")
+        return 0
     check = ROOT / "docs" / "check.md"
     names = ("README.md", "docs/tour.md", "docs/explain.md", "docs/theories.md", "docs/calibrate.md")
     showing = [ROOT / name for name in names]

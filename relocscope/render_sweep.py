@@ -47,6 +47,32 @@ def show_table(out: Console, table: Table, directory: Path) -> None:
     out.print(f"every point: {escape(str(directory / PARQUET))}")
 
 
+def show_answer(out: Console, table: Table) -> None:
+    """Show the plan's question, the times that it is about, and the answer; nothing where it asks none."""
+    if table.plan.question is None:
+        return
+    out.print(escape(table.plan.question.ask), style="bold")
+    cases = len(table.plan.cases) > 1
+    names = list(dict.fromkeys(map(bare, table.plan.swept)))
+    times = [f"{name} {case}" for name, case in zip("AB", table.plan.cases, strict=False)] if cases else ["time"]
+    right = tuple(range(len(names), len(names) + len(times) + 1))
+    shown = plain_table(*names, *times, "speed-up", right=right)
+    points: dict[int, list[Mapping[str, Any]]] = {}
+    for row in table.rows:
+        points.setdefault(row["point"], []).append(row)
+    for rows in points.values():
+        gain = "-" if rows[-1]["speedup"] is None else f"{rows[-1]['speedup']:.3f}"
+        shown.add_row(
+            *(_value(name, rows[0]) for name in names),
+            *("-" if row.get("seconds") is None else seconds(row["seconds"]) for row in rows),
+            gain,
+        )
+    out.print(shown)
+    out.print()
+    for sentence in table.answer:
+        out.print(escape(sentence))
+
+
 def _show_plan(out: Console, plan: Plan) -> None:
     kinds: dict[str, list[str]] = {"captured anew": [], "replayed": []}
     for name in plan.swept:

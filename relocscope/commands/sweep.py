@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -25,9 +26,8 @@ STATUS_INTERRUPTED = 130
 @click.option("--samples", type=int, default=0, metavar="N", help="How many of them; with --range.")
 @click.option("--design", type=click.Choice(["latin-hypercube", "sobol"]), help="How they fill the ranges.")
 @click.option("--design-seed", type=int, metavar="N", help="Seed of the design.")
-@click.option(
-    "--plan", "plan_path", type=click.Path(path_type=Path), metavar="FILE", help="Read all of this from TOML."
-)
+@click.option("--plan", "plan_name", metavar="FILE", help="Read all of this from TOML; or a plan that ships (--plans).")
+@click.option("--plans", is_flag=True, help="List the plans that ship: ready-made questions.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="Where results are kept.")
 @core_options
 @click.option("--sample", is_flag=True, help="Time long copies by a sample; the best are then confirmed in full.")
@@ -39,9 +39,10 @@ STATUS_INTERRUPTED = 130
 @json_option
 def sweep(
     cases: tuple[str, ...],
-    plan_path: Path | None,
+    plan_name: str | None,
     output: Path | None,
     *,
+    plans: bool,
     workers: int | None,
     scheduler: str | None,
     dry_run: bool,
@@ -57,20 +58,38 @@ def sweep(
     from relocscope.sweeping.sweep import Means, default_workers
     from traces.errors import InputError
 
-    plan = _plan(cases, plan_path, asked)
+    if plans:
+        return _list_plans()
+    plan = _plan(cases, plan_name, asked)
     means = Means(default_workers() if workers is None else workers, scheduler)
     if dry_run:
         return _survey(plan, output or Path(), means.workers, rate, json_path)
-    if output is None:
+    if output is not None:
+        return _run(plan, output, means, json_path)
+    if plan.question is None:
         raise InputError("-o: must be given: the directory in which results are kept")
-    return _run(plan, output, means, json_path)
+    with TemporaryDirectory(prefix="relocscope-sweep-") as directory:
+        return _run(plan, Path(directory), means, json_path, kept=False)
 
 
-def _plan(cases: tuple[str, ...], path: Path | None, asked: Mapping[str, Any]) -> "Plan":
+def _list_plans() -> int:
+    from relocscope.answers.shipped import plan_names, plan_of
+    from relocscope.render import console, plain_table
+
+    shown = plain_table("plan", "asks")
+    for name in plan_names():
+        question = plan_of(name).question
+        shown.add_row(name, "" if question is None else question.ask)
+    console().print(shown)
+    return 0
+
+
+def _plan(cases: tuple[str, ...], name: str | None, asked: Mapping[str, Any]) -> "Plan":
     """Return the plan that was written; what is given beside a plan file replaces what it says."""
     import dataclasses
 
-    from relocscope.sweeping.plan import Plan, plan_from_file
+    from relocscope.answers.shipped import plan_of
+    from relocscope.sweeping.plan import Plan
     from traces.errors import InputError
 
     given: dict[str, Any] = {
@@ -86,13 +105,13 @@ def _plan(cases: tuple[str, ...], path: Path | None, asked: Mapping[str, Any]) -
         "design_seed": asked["design_seed"],
     }
     given = {name: value for name, value in given.items() if value}
-    if path is None:
+    if name is None:
         if not cases:
-            raise InputError("CASE: missing; `relocscope cases` lists them, --plan FILE names a plan")
+            raise InputError("CASE: missing; `relocscope cases` lists them, --plan names a plan")
         return Plan(**given)
-    plan = plan_from_file(path)
-    for name, option in (("grid", "--grid"), ("ranges", "--range"), ("samples", "--samples")):
-        if name in given:
+    plan = plan_of(name)
+    for part, option in (("grid", "--grid"), ("ranges", "--range"), ("samples", "--samples")):
+        if part in given:
             raise InputError(f"{option}: belongs into the plan file")
     given["settings"] = {**plan.settings, **given.get("settings", {})}
     return dataclasses.replace(plan, **given)
@@ -127,7 +146,7 @@ def _survey(plan: "Plan", directory: Path, workers: int, rate: float | None, jso
     return 0
 
 
-def _run(plan: "Plan", directory: Path, means: Any, json_path: str | None) -> int:
+def _run(plan: "Plan", directory: Path, means: Any, json_path: str | None, *, kept: bool = True) -> int:
     from relocscope.progress import Progress
     from relocscope.sweeping.sweep import run
 
@@ -143,12 +162,15 @@ def _run(plan: "Plan", directory: Path, means: Any, json_path: str | None) -> in
             table = run(plan, directory, means, note)
     except KeyboardInterrupt:
         done = f"{far[0]}: {far[1]:,} of {far[2]:,} done; " if far[0] else ""
-        sys.stderr.write(f"relocscope: interrupted; {done}the same command goes on from there\n")
+        rest = "the same command goes on from there" if kept else "nothing is kept without -o"
+        sys.stderr.write(f"relocscope: interrupted; {done}{rest}\n")
         return STATUS_INTERRUPTED
     if wants_text(json_path):
         from relocscope.render import console
-        from relocscope.render_sweep import show_table
+        from relocscope.render_sweep import show_answer, show_table
 
-        show_table(console(), table, directory)
+        if kept:
+            show_table(console(), table, directory)
+        show_answer(console(), table)
     write_json(json_path, table.to_json())
     return 0

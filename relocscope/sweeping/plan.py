@@ -1,11 +1,12 @@
 """Plan: what a sweep was asked for, from the command line, from Python or from a TOML file (docs/sweep.md)."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+from relocscope.answers.question import Question, question_of
 from relocscope.case import flattened
 from relocscope.sweeping.designs import MOST_POINTS, Row, grid, samples
 from relocscope.sweeping.keys import bare, key
@@ -35,6 +36,8 @@ class Plan:
     samples: int = 0
     design: str = "latin-hypercube"
     design_seed: int = 1
+    question: Question | None = None
+    """What the sweep is to answer (docs/questions.md)."""
 
     def __post_init__(self) -> None:
         if len(self.cases) not in (1, 2):
@@ -82,8 +85,13 @@ class Plan:
 
 def plan_from_file(path: Path) -> Plan:
     """Read a plan; the files that its cases name lie where the command is run, as on the command line."""
-    document = parse_toml(read_text(path), str(path))
-    with named_input(str(path)):
+    return plan_from_toml(read_text(path), str(path))
+
+
+def plan_from_toml(text: str, where: str) -> Plan:
+    """Read a plan from TOML text; `where` it was found is named in errors."""
+    document = parse_toml(text, where)
+    with named_input(where):
         return _plan(document)
 
 
@@ -97,6 +105,7 @@ _KINDS: Mapping[str, tuple[type, ...]] = {
     "grid": (dict,),
     "points": (list,),
     "samples": (dict,),
+    "question": (dict,),
 }
 _SAMPLE_KINDS: Mapping[str, tuple[type, ...]] = {
     "design": (str,),
@@ -114,7 +123,7 @@ def _plan(document: Mapping[str, Any]) -> Plan:
         raise InputError("points: each must be a table of keys and values")
     cases = document.get("case", "")
     settings = flattened(document.get("set", {}))
-    return Plan(
+    plan = Plan(
         cases=(cases,) if isinstance(cases, str) else tuple(map(str, cases)),
         core=document.get("core"),
         settings=settings | ({"size": document["size"]} if "size" in document else {}),
@@ -127,6 +136,9 @@ def _plan(document: Mapping[str, Any]) -> Plan:
         design=sampled.get("design", "latin-hypercube"),
         design_seed=sampled.get("seed", 1),
     )
+    if "question" not in document:
+        return plan
+    return replace(plan, question=question_of(document["question"], plan.swept, len(plan.cases)))
 
 
 def _check(table: Mapping[str, Any], kinds: Mapping[str, tuple[type, ...]], prefix: str) -> None:

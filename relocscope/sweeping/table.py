@@ -120,6 +120,13 @@ class Table:
         """How many rows have that status."""
         return sum(row["status"] == status for row in self.rows)
 
+    @cached_property
+    def answer(self) -> list[str]:
+        """What the rows answer to the plan's question, a sentence each; empty where it asks none."""
+        from relocscope.answers.sentences import answer
+
+        return [] if self.plan.question is None else answer(self, self.plan.question)
+
     def to_json(self) -> dict[str, Any]:
         """Return the object of `sweep --json`: the summary, without the rows."""
         plan = self.plan
@@ -150,6 +157,8 @@ class Table:
             else {"seconds": self.base.get("seconds"), "error": self.base.get("error")},
             "best": [{name: row.get(name) for name in self.shown} for row in self.best],
             "failures": [{"point": row["point"], "error": row["error"]} for row in self.rows if row["error"]][:BEST],
+            "question": None if plan.question is None else plan.question.ask,
+            "answer": self.answer,
             "model": self.model,
             "host": dict(self.host),
         }
