@@ -18,11 +18,13 @@ from relocscope.commands import (
     report,
     run,
     selftest,
+    shell,
     step,
     sweep,
     theories,
     trace,
 )
+from relocscope.versions import described
 from traces.errors import InputError
 
 _BAD_INPUT, _INTERRUPTED = 2, 130
@@ -32,7 +34,8 @@ _SECTIONS: Mapping[str, Sequence[click.Command]] = {
     "Understand a relocation": (explain.explain, run.run, report.report, step.step, check.check),
     "Many runs, and other tools": (sweep.sweep, theories.theories, trace.trace),
     "What there is to run": (lists.cases, lists.cores, lists.mechanisms, kernel.import_),
-    "The model, and your machine": (calibrate.calibrate, accuracy.validate, accuracy.microbench, selftest.doctor),
+    "The model, and your machine": (calibrate.calibrate, accuracy.validate, accuracy.microbench),
+    "This program": (selftest.doctor, shell.completion, shell.man),
 }
 """Every command, in the order of --help."""
 
@@ -46,13 +49,21 @@ class _InSections(click.Group):
                 formatter.write_dl([(str(command.name), command.get_short_help_str(70)) for command in commands])
 
 
+def _version(context: click.Context, _option: click.Parameter, asked: bool) -> None:
+    if asked:
+        click.echo(described())
+        context.exit()
+
+
 @click.group(
     cls=_InSections,
     no_args_is_help=False,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(package_name="relocscope", prog_name="relocscope")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show versions, and exit."
+)
 @click.pass_context
 def relocscope(context: click.Context) -> None:
     """Run the arm64 kexec relocation and explain what the MMU and the caches bought it.

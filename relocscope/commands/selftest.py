@@ -11,6 +11,7 @@ def doctor(json_path: str | None) -> int:
     """Test the engines that Relocscope stands on; the status is 1 where one fails."""
     from relocscope.doctor import examine
     from relocscope.progress import Progress
+    from relocscope.versions import components, own_version
 
     with Progress("testing the engines"):
         findings = examine()
@@ -18,5 +19,6 @@ def doctor(json_path: str | None) -> int:
         for finding in findings:
             click.echo(f"{'ok  ' if finding.ok else 'FAIL'} {finding.name}: {finding.detail}")
     rows = [{"name": f.name, "ok": f.ok, "detail": f.detail} for f in findings]
-    write_json(json_path, {"schema": "relocscope/doctor/1", "checks": rows})
+    result = {"schema": "relocscope/doctor/1", "version": own_version(), "components": components(), "checks": rows}
+    write_json(json_path, result)
     return 0 if all(finding.ok for finding in findings) else 1

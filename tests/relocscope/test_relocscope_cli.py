@@ -1,5 +1,7 @@
+import importlib.metadata
 import importlib.resources
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -315,7 +317,44 @@ def test_every_command_has_help(relocscope: Relocscope):
         assert (status, err) == (0, "")
         assert out.startswith("Usage: ")
     assert relocscope()[1] == relocscope("--help")[1]
-    assert relocscope("--version")[1].startswith("relocscope")
+
+
+def test_version_is_one_line_of_ours_and_one_a_component(relocscope: Relocscope):
+    first, *components = relocscope("--version")[1].splitlines()
+    assert first.startswith(f"relocscope {importlib.metadata.version('relocscope')} (")
+    assert [line.split()[0] for line in components] == [
+        "python", "unicorn", "capstone", "keystone-engine", "numba", "llvmlite", "numpy"
+    ]  # fmt: skip
+    assert dict(line.split() for line in components)["numpy"] == importlib.metadata.version("numpy")
+
+
+def test_the_man_page_has_every_command_and_option(relocscope: Relocscope):
+    status, page, _ = relocscope("man")
+    assert status == 0
+    for name in [*cli.relocscope.commands, *(f"trace {name}" for name in trace.trace.commands)]:
+        assert f".SS relocscope {name}" in page
+    assert ".B \\-\\-size SIZE\n" in page
+    shown = valid(relocscope("man", "--json", "-")[1], "man")
+    (run,) = [entry for entry in shown["commands"] if entry["name"] == "relocscope run"]
+    assert "--json FILE" in [option["names"] for option in run["options"]]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_are_given_a_script(relocscope: Relocscope, shell: str):
+    status, script, _ = relocscope("completion", shell)
+    assert status == 0
+    assert f"_RELOCSCOPE_COMPLETE={shell}_complete" in script
+    assert valid(relocscope("completion", shell, "--json", "-")[1], "completion")["script"] + "\n" == script
+
+
+def test_what_the_script_asks_for_is_answered():
+    asked = os.environ | {
+        "_RELOCSCOPE_COMPLETE": "bash_complete", "COMP_WORDS": "relocscope exp", "COMP_CWORD": "1"
+    }  # fmt: skip
+    done = subprocess.run(
+        [Path(sys.executable).with_name("relocscope")], env=asked, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["plain,explain"]
 
 
 def test_help_lists_every_command_on_one_line_of_80_columns(relocscope: Relocscope):
