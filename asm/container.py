@@ -5,10 +5,13 @@ import mmap
 import shutil
 import struct
 import subprocess
+import tempfile
+import threading
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 from traces.errors import InputError
 from traces.reading import regular_size
@@ -142,15 +145,27 @@ def _by_command(path: Path, kind: str, packed: memoryview) -> bytes:
     command = _COMMANDS[kind]
     if shutil.which(command[0]) is None:
         raise InputError(f"{path}: EFI zboot compression {kind} needs the command {command[0]}, which is not installed")
-    # head bounds what a hostile payload can unpack to. Bytes behind the stream (the kernel appends its size) make the
-    # command complain at the end; what it has written by then is the Image, and is checked as one.
-    bound = f"{' '.join(command)} 2>/dev/null | head -c {LARGEST_IMAGE_BYTES + 1}"
+    # Bytes behind the stream (the kernel appends its size) make the command complain at the end; what it has written by
+    # then is the Image, and is checked as one.
     try:
-        done = subprocess.run(
-            ["sh", "-c", bound], input=packed, capture_output=True, timeout=_DECOMPRESS_SECONDS, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as problem:
-        raise InputError(f"{path}: {command[0]} failed: {type(problem).__name__}") from None
-    if not 0 < len(done.stdout) <= LARGEST_IMAGE_BYTES:
+        with tempfile.TemporaryFile() as given:
+            given.write(packed)
+            given.seek(0)
+            data = _first_of(command, given)
+    except OSError as problem:
+        raise InputError(f"{path}: {command[0]} failed: {problem.strerror}") from None
+    if not 0 < len(data) <= LARGEST_IMAGE_BYTES:
         raise InputError(f"{path}: {kind} data does not unpack to a kernel image")
-    return done.stdout
+    return data
+
+
+def _first_of(command: Sequence[str], given: IO[bytes]) -> bytes:
+    """Return what a command makes of a file, never more than an Image and a byte, nor after a minute."""
+    with subprocess.Popen(command, stdin=given, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as running:
+        watch = threading.Timer(_DECOMPRESS_SECONDS, running.kill)
+        watch.start()
+        try:
+            return running.stdout.read(LARGEST_IMAGE_BYTES + 1) if running.stdout else b""
+        finally:
+            watch.cancel()
+            running.kill()

@@ -8,6 +8,9 @@ from caches.parts import PARTS, Inclusion, Part, Replacement
 from traces.errors import InputError
 from traces.sizes import parse_size
 
+_LONGEST_VALUE = 1000
+"""Characters."""
+
 
 def build_part(table: str, values: Mapping[str, Any]) -> Part:
     """Return the part of that name from a table of raw values; InputError for unknown, missing or wrong ones."""
@@ -29,6 +32,8 @@ def build_part(table: str, values: Mapping[str, Any]) -> Part:
 def read_value(key: str, kind: type[Part], name: str, raw: Any) -> Any:
     """Return a raw value (TOML's, or text) as the type of that field; InputError names the key."""
     entry = next(entry for entry in dataclasses.fields(kind) if entry.name == name)
+    if isinstance(raw, str) and len(raw) > _LONGEST_VALUE:
+        raise InputError(f"{key} = {raw!r:.80}: longer than any value")
     try:
         return _as_type(key, entry, raw)
     except InputError:

@@ -131,7 +131,7 @@ def segments_from_file(path: Path) -> KexecLoad:
     return segments_from_toml(text, str(path)) if path.suffix == ".toml" else segments_from_kexec_debug(text, str(path))
 
 
-_HEX = r"(?:0x)?[0-9a-f]+"
+_HEX = r"(?:0x)?[0-9a-f]{1,16}"
 _INDEX = r"[0-9]{1,20}"
 _FIELD = re.compile(rf"\bsegment\[(?P<index>{_INDEX})\]\.(?P<field>bufsz|memsz|mem)\s*= (?P<value>{_HEX})\b")
 _KEXEC_FILE = re.compile(

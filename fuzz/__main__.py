@@ -5,6 +5,7 @@ import os
 import random
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,6 +60,7 @@ def main() -> int:
         parser.error(f"no such target: {', '.join(sorted(unknown))}")
     folder, failed = given.failures.absolute(), 0
     os.chdir(scratch())  # commands of the stepper that write would write here
+    warnings.simplefilter("error")
     with bounded():
         for target in [BY_NAME[name] for name in given.targets] or TARGETS:
             began = time.monotonic()

@@ -113,13 +113,18 @@ def _text(value: object, where: str) -> str:
     return value
 
 
+_LONGEST_NUMBER = 100
+"""Characters: what is cut off makes no difference to being too large."""
+
+
 def _whole(value: object, where: str) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
         return value
+    text = _text(value, where)
     try:
-        return int(_text(value, where).replace("_", ""), 0)
+        return int(text[:_LONGEST_NUMBER].replace("_", ""), 0)
     except ValueError:
-        raise InputError(f"{where}: {value!r} must be a whole number") from None
+        raise InputError(f"{where}: {text!r:.80} must be a whole number") from None
 
 
 def _between(low: int, high: int) -> Callable[[object, str], int]:

@@ -26,6 +26,7 @@ from relocscope.commands import (
 )
 from relocscope.versions import described
 from traces.errors import InputError
+from traces.visible import visible
 
 _BAD_INPUT, _INTERRUPTED = 2, 130
 
@@ -105,5 +106,5 @@ def _terminated(number: int, _frame: object) -> None:
 
 
 def _refuse(message: str) -> int:
-    sys.stderr.write(f"relocscope: {' '.join(message.split())}\n")
+    sys.stderr.write(f"relocscope: {visible(' '.join(message.split()))}\n")
     return _BAD_INPUT

@@ -6,6 +6,8 @@ import time
 from types import TracebackType
 from typing import Self
 
+from traces.visible import visible
+
 QUIET_SECONDS = 2.0
 _REFRESH_SECONDS = 0.25
 
@@ -49,7 +51,8 @@ class Progress:
             return
         while True:
             far = f" {100 * self._done // self._total}%" if self._total else ""
-            sys.stderr.write(f"\r\x1b[K{self._what} ...{far} ({time.monotonic() - started:.0f} s{self._left()})")
+            took = f"{time.monotonic() - started:.0f} s{self._left()}"
+            sys.stderr.write(f"\r\x1b[K{visible(self._what)} ...{far} ({took})")
             sys.stderr.flush()
             if self._finished.wait(_REFRESH_SECONDS):
                 break

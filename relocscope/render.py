@@ -2,12 +2,13 @@
 
 import io
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import IO, Any, cast
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
 from rich.padding import Padding
+from rich.segment import Segment
 from rich.table import Table
 
 from relocscope import phases
@@ -18,6 +19,7 @@ from relocscope.quantities import image_size, percent, rate, seconds, signed
 from relocscope.runs import Run
 from relocscope.verdict import Verdict, control_bits
 from traces.schema import LEAVES
+from traces.visible import visible_lines
 
 _GOOD, _BAD, _QUIET = "green", "bold red", "dim"
 
@@ -39,9 +41,17 @@ class _Trimmed(io.TextIOBase):
         self._target.flush()
 
 
+class _Harmless(Console):
+    """A console that shows control characters in what it is given as their numbers; styles are its own."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(visible_lines(segment.text), segment.style)
+
+
 def console() -> Console:
     """Return a console for stdout: colour on a terminal only, 80 columns where there is none."""
-    return Console(highlight=False, file=None if sys.stdout.isatty() else cast(IO[str], _Trimmed(sys.stdout)))
+    return _Harmless(highlight=False, file=None if sys.stdout.isatty() else cast(IO[str], _Trimmed(sys.stdout)))
 
 
 def plain_table(*columns: str, right: Sequence[int] = ()) -> Table:

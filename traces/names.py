@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from traces.trace import Trace
+from traces.visible import visible
 
 LARGEST_BYTES = 4096
 """Further from a symbol than this is not in it."""
@@ -14,7 +15,7 @@ class Names:
     """The symbols of a trace, by address."""
 
     def __init__(self, meta: Mapping[str, Any]) -> None:
-        symbols = {str(name): int(at) for name, at in dict(meta.get("symbols") or {}).items()}
+        symbols = {visible(str(name)): int(at) for name, at in dict(meta.get("symbols") or {}).items()}
         self._sorted = sorted((at, name) for name, at in symbols.items() if not name.startswith(".L"))
         self._starts = [at for at, _ in self._sorted]
 

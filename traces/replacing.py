@@ -15,14 +15,15 @@ def replacing(path: str | os.PathLike[str], where: str = "") -> Iterator[IO[byte
     """Open a binary stream whose contents become the file `path` when the block ends.
 
     Until then they lie under a temporary name in the same directory, which is gone after any exception, Ctrl-C and
-    SIGTERM included (relocscope.cli makes an exception of it). A symbolic link is followed; what is no regular file (a
-    pipe, a terminal) is written to as it is. Whatever the system refuses is an InputError that names the file, and the
-    option `where` it was given.
+    SIGTERM included (relocscope.cli makes an exception of it). A symbolic link is followed where it belongs to this
+    user or to root and leads to something; what is no regular file (a pipe, a terminal) is written to as it is.
+    Whatever the system refuses is an InputError that names the file, and the option `where` it was given.
     """
     named = Path(path)
     shown = f"{where}: {named}" if where else str(named)
     if named.is_dir():
         raise InputError(f"{shown}: is a directory; name a file")
+    _check_link(named, shown)
     try:
         if named.exists() and not named.is_file():
             with named.open("wb") as stream:
@@ -34,6 +35,19 @@ def replacing(path: str | os.PathLike[str], where: str = "") -> Iterator[IO[byte
         raise
     except OSError as error:
         raise InputError(f"{shown}: cannot be written: {error.strerror or error}") from None
+
+
+def _check_link(named: Path, shown: str) -> None:
+    """Refuse a link into nothing, which may mean any place, and one that somebody else has laid."""
+    try:
+        if not named.is_symlink():
+            return
+        if named.lstat().st_uid not in (os.geteuid(), 0):
+            raise InputError(f"{shown}: is a symbolic link of another user, which is not followed")
+        if not named.exists():
+            raise InputError(f"{shown}: is a symbolic link to {named.readlink()}, which does not exist")
+    except OSError as error:
+        raise InputError(f"{shown}: cannot be written: {error.strerror}") from None
 
 
 @contextmanager

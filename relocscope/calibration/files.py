@@ -95,7 +95,8 @@ def _rates(run: str, where: str, source: str) -> Iterator[Measured]:
 
 
 def _latencies(run: str, where: str, source: str, config: "CoreConfig", found: Figures) -> None:
-    count, repeats = (re.search(rf"latency test {what} *\(-\w\): *(\d+)", run) for what in ("count", "repeats"))
+    wanted = (rf"latency test {what} *\(-\w\): *([0-9]{{1,18}})\b" for what in ("count", "repeats"))
+    count, repeats = (re.search(pattern, run) for pattern in wanted)
     for number, table in enumerate(re.split(r"(?m)^(?=block size *:)", run)[1:]):
         leaf = next((size for advice, size in _LEAVES.items() if f"[{advice}]" in table), 4096)
         reads = Reads(
@@ -103,7 +104,7 @@ def _latencies(run: str, where: str, source: str, config: "CoreConfig", found: F
             repeats=int(repeats[1]) if repeats else 10,
             ladder=min(number, 1),
         )
-        for size_text, text in re.findall(r"(?m)^ *(\d+) *: *(\S+) ns", table):
+        for size_text, text in re.findall(r"(?m)^ *([0-9]{1,18}) *: *(\S+) ns", table):
             size, nanoseconds = int(size_text), _number(text, f"{where}: {size_text}")
             if nanoseconds and is_clear(size, config):
                 found.measured.append(latency(size, nanoseconds, source, leaf_bytes=leaf, reads=reads, beyond_l1d=True))

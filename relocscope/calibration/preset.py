@@ -2,12 +2,14 @@
 
 import json
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from caches import load_core
 from traces.errors import InputError
+from traces.replacing import replacing
 
 
 def preset_text(
@@ -43,13 +45,12 @@ def base_of(core: str, target: Path) -> str:
 
 def write_preset(target: Path, text: str) -> None:
     """Write the file whole or not at all, and see that it loads."""
-    temporary = target.with_name(f".{target.stem}.{os.getpid()}.toml")
     try:
-        try:
-            temporary.write_text(text, encoding="utf-8")
-            load_core(temporary)
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", prefix=".", suffix=".toml", dir=target.parent) as trial:
+            trial.write(text)
+            trial.flush()
+            load_core(trial.name)  # beside the target: its base may be named from there
     except OSError as error:
         raise InputError(f"-o: {target}: cannot be written: {error.strerror}") from None
+    with replacing(target, "-o") as stream:
+        stream.write(text.encode())

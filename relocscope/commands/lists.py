@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from relocscope.commands.options import json_option, machine_options, settings_of, wants_text, write_json
+from relocscope.terminal import say
 
 if TYPE_CHECKING:
     from relocscope.case import Case
@@ -167,4 +168,4 @@ def _show(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
         return
     widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
     for row in (columns, *rows):
-        click.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+        say("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())

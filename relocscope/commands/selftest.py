@@ -3,6 +3,7 @@
 import click
 
 from relocscope.commands.options import json_option, wants_text, write_json
+from relocscope.terminal import say
 
 
 @click.command(short_help="Test the engines that Relocscope stands on.")
@@ -17,7 +18,7 @@ def doctor(json_path: str | None) -> int:
         findings = examine()
     if wants_text(json_path):
         for finding in findings:
-            click.echo(f"{'ok  ' if finding.ok else 'FAIL'} {finding.name}: {finding.detail}")
+            say(f"{'ok  ' if finding.ok else 'FAIL'} {finding.name}: {finding.detail}")
     rows = [{"name": f.name, "ok": f.ok, "detail": f.detail} for f in findings]
     result = {"schema": "relocscope/doctor/1", "version": own_version(), "components": components(), "checks": rows}
     write_json(json_path, result)

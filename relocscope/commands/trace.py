@@ -16,6 +16,7 @@ from relocscope.commands.options import (
     wants_text,
     write_json,
 )
+from relocscope.terminal import say
 
 _FORMATS = "perfetto, kanata, callgrind, folded, stats, din, tarmac, parquet or parquet-costs."
 
@@ -51,7 +52,7 @@ def record(
         else:
             raise InputError(f"{case}: is a trace already")
         save(recorded, target)
-    click.echo(f"{target}: {instruction_count(recorded):,} instructions, {target.stat().st_size:,} bytes")
+    say(f"{target}: {instruction_count(recorded):,} instructions, {target.stat().st_size:,} bytes")
 
 
 @trace.command()
@@ -66,11 +67,11 @@ def info(file: Path, json_path: str | None) -> None:
     if wants_text(json_path):
         for name, value in result.items():
             if name not in ("schema", "meta", "arrays"):
-                click.echo(f"{name:<14} {value}")
+                say(f"{name:<14} {value}")
         for name, array in header["arrays"].items():
-            click.echo(f"{name:<14} {array['rows']:,} rows of {array['row_bytes']} bytes")
+            say(f"{name:<14} {array['rows']:,} rows of {array['row_bytes']} bytes")
         for name, value in header["meta"].items():
-            click.echo(f"{name:<14} {str(value)[:100]}")
+            say(f"{name:<14} {str(value)[:100]}")
     write_json(json_path, result)
 
 
@@ -96,7 +97,7 @@ def check_file(file: Path, json_path: str | None) -> int:
         broken = check(load(file, verify=False))
     if wants_text(json_path):
         for sentence in broken or ["keeps all its promises"]:
-            click.echo(f"{file}: {sentence}")
+            say(f"{file}: {sentence}")
     write_json(json_path, {"schema": "relocscope/trace-check/1", "file": str(file), "broken": broken})
     return 1 if broken else 0
 
@@ -168,7 +169,7 @@ def export(
 
 
 def _note(text: str) -> None:
-    click.echo(f"relocscope: {text}", err=True)
+    say(f"relocscope: {text}", file=sys.stderr)
 
 
 @contextmanager
@@ -210,7 +211,7 @@ def import_(file: Path, target: Path, label: str) -> None:
     with Progress(f"importing {file}"):
         made = trace_of_din(file, kinds[label])
         save(made, target)
-    click.echo(f"{target}: {instruction_count(made):,} instructions, {access_count(made):,} accesses")
+    say(f"{target}: {instruction_count(made):,} instructions, {access_count(made):,} accesses")
 
 
 @trace.command()

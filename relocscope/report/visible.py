@@ -1,6 +1,5 @@
-"""Text from guests and files, harmless: what would steer a terminal or reorder a line is shown as its number."""
+"""Facts of a report, harmless: every text in them as `traces.visible` shows it."""
 
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
@@ -8,20 +7,7 @@ from typing import Any
 from relocscope.operand import Operand
 from traces.outcome import Outcome
 from traces.trace import Trace
-
-_STEERING = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-"""Control characters, invisible formatting (bidirectional overrides), lone surrogates, unassigned, line separators."""
-
-
-def visible(text: str) -> str:
-    r"""Return the text with such characters written as \x1b or \u202e."""
-    if text.isprintable():
-        return text
-    return "".join(_number(ord(one)) if unicodedata.category(one) in _STEERING else one for one in text)
-
-
-def _number(code: int) -> str:
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+from traces.visible import visible
 
 
 def harmless(facts: Any) -> Any:

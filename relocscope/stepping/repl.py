@@ -12,6 +12,7 @@ from relocscope.stepping.commands import run
 from relocscope.stepping.completion import completions
 from relocscope.stepping.control import Answer, Control
 from traces.errors import InputError
+from traces.visible import visible, visible_lines
 
 PROMPT = "(relocscope) "
 
@@ -55,13 +56,13 @@ def _breaking_in(control: Control) -> Iterator[None]:
 def _say(line: str, answer: Answer, json_out: IO[str] | None, *, text: bool) -> None:
     _write_json(line, answer.facts, json_out)
     if text:
-        sys.stdout.write(f"{answer.text}\n")
+        sys.stdout.write(f"{visible_lines(answer.text)}\n")
         sys.stdout.flush()
 
 
 def _refuse(line: str, error: str, json_out: IO[str] | None) -> None:
     _write_json(line, {"error": error}, json_out)
-    sys.stderr.write(f"relocscope: {' '.join(error.split())}\n")
+    sys.stderr.write(f"relocscope: {visible(' '.join(error.split()))}\n")
 
 
 def _write_json(line: str, facts: Mapping[str, Any], json_out: IO[str] | None) -> None:

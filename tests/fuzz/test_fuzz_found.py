@@ -22,8 +22,13 @@ FOUND = [
     ("plan", seeds.PLAN.replace(b"1MiB:x2", b"1e300:x1.0000000001"), "more than 1,000,000 values"),
     ("plan", seeds.PLAN.replace(b"1MiB:x2", b"1e300:+1"), "more than 1,000,000 values"),
     ("plan", seeds.PLAN.replace(b"seed = 1", b"seed = -1"), "seed: -1 must be 0 or more"),
+    ("kexec-debug", b"segment[0].mem = 0x0\nsegment[0].memsz = 0x" + DIGITS, "memsz is missing"),
+    ("case", b'base = "v5.17-nvhe"\n[expect]\nentry_el = 0x' + DIGITS, "64 bits"),
+    ("core", seeds.CORE.replace(b'"1MiB"', b'"0x' + DIGITS + b'"'), "l2.size"),
     ("options", DIGITS, None),
     ("din", b"2 2 2\n", None),
+    ("din", b"2 8000000000000000 4\n2 1000 4\n", None),
+    ("tinymembench", seeds.TINYMEMBENCH.replace(b"262144", DIGITS).replace(b"1000000", DIGITS), None),
     ("sweep-store", b"\x9b\n", None),
     ("sweep-store", b"[" * 3000, None),
 ]
@@ -37,6 +42,11 @@ def test_what_was_found_is_refused_in_one_line_or_read(target: str, data: bytes,
     with pytest.raises(InputError, match=said) as error:
         BY_NAME[target].read(data)
     assert "\n" not in str(error.value)
+
+
+def test_addresses_of_a_din_keep_all_their_bits():
+    trace = BY_NAME["din"].read(b"2 ffff800008000004 4\n2 1000 4\n")
+    assert sorted(trace.insns["va"].tolist()) == [0x1000, 0xFFFF_8000_0800_0004]
 
 
 def test_a_store_file_that_names_another_place_is_as_good_as_not_there():

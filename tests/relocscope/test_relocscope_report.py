@@ -29,10 +29,10 @@ from relocscope.report.markdown import COLUMNS, markdown
 from relocscope.report.pace import MOST_BINS, Bin, Pace, pace_of
 from relocscope.report.pictures import pictures
 from relocscope.report.text import text
-from relocscope.report.visible import visible
 from relocscope.runs import Run, run_operand
 from relocscope.sensitivity import At, Number, Sensitivity
 from relocscope.verdict import judge
+from traces.visible import visible
 
 GOLDEN = Path(__file__).parent / "golden"
 SIZE = "64KiB"

@@ -112,7 +112,7 @@ def _instructions(table: Records, va: int) -> tuple[Records, int]:
 
 def _trace(path: Path, keys: list[tuple[int, int, int]], executions: Any, values: Any, kind: MemoryType) -> Trace:
     insns, blocks = np.zeros(len(keys), INSN), np.zeros(len(keys), BLOCK)
-    va, access, size = (np.array(column) for column in zip(*keys, strict=True))
+    va, access, size = (np.array(column, np.uint64) for column in zip(*keys, strict=True))
     if not va.any():  # no fetches: behind all data
         va = np.full(len(keys), (int(values.max(initial=0)) // PAGE_BYTES + 1) * PAGE_BYTES % (1 << 48), np.uint64)
     insns["va"] = insns["pa"] = blocks["va"] = blocks["pa"] = va
