@@ -188,9 +188,10 @@ def _store(data: bytes) -> object:
 
 
 def _packets(data: bytes) -> object:
-    from relocscope.gdb.packets import Decoder, escape, unescape
+    from relocscope.gdb.packets import Decoder, escape, frame, unescape
 
-    return [escape(unescape(each)) for each in Decoder().feed(data) if isinstance(each, bytes)]
+    received = data + frame(data.replace(b"#", b"").replace(b"$", b""))  # the second one with its checksum right
+    return [escape(unescape(each)) for each in Decoder().feed(received) if isinstance(each, bytes)]
 
 
 @cache

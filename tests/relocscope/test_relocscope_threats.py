@@ -51,10 +51,11 @@ def forbidden(source: str) -> list[str]:
         elif isinstance(node, ast.Call):
             name = ast.unparse(node.func)
             found += [name] if name in CALLS else []
-            words = {(word.arg, ast.unparse(word.value)) for word in node.keywords}
-            found += [f"{name}={value}" for name, value in words & KEYWORDS]
-        elif isinstance(node, ast.List | ast.Tuple) and node.elts and isinstance(node.elts[0], ast.Constant):
-            found += [str(node.elts[0].value)] if node.elts[0].value in SHELLS else []
+            named = {(word.arg, ast.unparse(word.value)) for word in node.keywords}
+            found += [f"{name}={value}" for name, value in named & KEYWORDS]
+        elif isinstance(node, ast.List | ast.Tuple):
+            words = [each.value for each in node.elts[:2] if isinstance(each, ast.Constant)]
+            found += [str(words)] if len(words) == 2 and words[0] in SHELLS and str(words[1]).startswith("-") else []
     return found
 
 
