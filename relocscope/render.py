@@ -80,6 +80,11 @@ def show_heading(out: Console, runs: Mapping[str, Run]) -> None:
     for run in {run.core: run for run in runs.values()}.values():
         fitted = f", fitted to a published time: {', '.join(run.calibrated)}" if run.calibrated else ""
         out.print(f"[{_QUIET}]{escape(run.config.title)}{fitted}; times are modelled[/]")
+    for which, run in runs.items():
+        if run.sampled is not None:
+            low, high = (seconds(end) for end in run.sampled["interval"])
+            name = f"{which} is" if which else "The time is"
+            out.print(f"[{_QUIET}]{name} from a sample: between {low} and {high} in full (95 %)[/]")
 
 
 def _copy_words(run: Run) -> str:

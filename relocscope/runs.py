@@ -47,7 +47,7 @@ class CannotRunError(InputError):
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Run:
-    """What one run did and cost. Fields up to `calibrated` are those of `run --json`; the others stay here."""
+    """What one run did and cost. Fields up to `sampled` are those of `run --json`; the others stay here."""
 
     case: str
     core: str
@@ -76,6 +76,8 @@ class Run:
     dram: Mapping[str, int]
     hazards: tuple[Mapping[str, Any], ...]
     calibrated: tuple[str, ...]
+    sampled: Mapping[str, Any] | None
+    """Where the copy was timed by a sample: its pages, units, and the 95 % interval of `seconds` (docs/sampling.md)."""
     trace: "Trace" = field(repr=False)
     costs: "Outcome" = field(repr=False)
     config: "CoreConfig" = field(repr=False)
@@ -298,6 +300,7 @@ def measure(
         dram=dict(counters.get("dram", {})),
         hazards=tuple(hazards(trace, site, costs)),
         calibrated=costs.calibrated,
+        sampled=costs.details.get("sampled"),
         trace=trace,
         costs=costs,
         config=config,

@@ -40,7 +40,7 @@ def machine_options(command: Command) -> Command:
 
 
 _SAMPLE = click.option(
-    "--sample", is_flag=True, help="Time a long copy by its first pages and its end: quicker, less exact."
+    "--sample", is_flag=True, help="Time a long copy by its first pages and its end, with an interval."
 )
 
 
