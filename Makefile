@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help explain test check lint types imports unit nojit test-slow bench bench-step bench-attach docs site questions screens accuracy pictures clean
+.PHONY: help explain test check lint types imports unit nojit test-slow fuzz bench bench-step bench-attach docs site questions screens accuracy pictures clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -39,6 +39,9 @@ nojit: $(VENV)/installed ## the kernels as plain Python, on stored traces
 
 test-slow: $(VENV)/installed ## QEMU, real kernels and what else takes long (see .ci/run for what they need)
 	$(BIN)/python -m pytest -q -m "slow or qemu or kernel"
+
+fuzz: $(VENV)/installed ## a million damaged inputs for each reader; hours
+	$(BIN)/python -m fuzz
 
 bench: $(VENV)/installed ## speed, as ratios to a bare Unicorn run of the same guest
 	$(BIN)/python -m benchmarks

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from fuzz import edits
 from fuzz.attempt import Failure, attempt, bounded
+from fuzz.reached import INPUTS, reached
 from fuzz.targets import BY_NAME, TARGETS, Target, scratch
 
 MOST_FAILURES = 5
@@ -54,15 +55,22 @@ def main() -> int:
     parser.add_argument("--inputs", type=int, default=1_000_000, help="a target (default: 1,000,000)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--failures", type=Path, default=Path("fuzz-failures"), help="where failing inputs go")
+    parser.add_argument("--reached", action="store_true", help="say how much of each reader a bounded run comes through")
     given = parser.parse_args()
     unknown = set(given.targets) - set(BY_NAME)
     if unknown:
         parser.error(f"no such target: {', '.join(sorted(unknown))}")
+    chosen = [BY_NAME[name] for name in given.targets] or TARGETS
+    if given.reached:
+        for target in chosen:
+            share = reached(target, inputs(target, INPUTS // 10 if target.is_slow else INPUTS, given.seed))
+            sys.stdout.write(f"{target.name} = {int(share)}\n")
+        return 0
     folder, failed = given.failures.absolute(), 0
     os.chdir(scratch())  # commands of the stepper that write would write here
     warnings.simplefilter("error")
     with bounded():
-        for target in [BY_NAME[name] for name in given.targets] or TARGETS:
+        for target in chosen:
             began = time.monotonic()
             for failure in run(target, given.inputs, given.seed):
                 failed += 1

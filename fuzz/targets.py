@@ -19,14 +19,12 @@ class Target:
 
     name: str
     modules: tuple[str, ...]
-    """Whose lines are counted as reached or not."""
+    """Whose statements are counted as reached or not (`fuzz.reached`)."""
     seeds: Callable[[], Sequence[bytes]]
     read: Callable[[bytes], object]
     words: tuple[bytes, ...] = ()
     is_slow: bool = False
     """Some milliseconds an input: a bounded run takes a tenth of the inputs."""
-    loads_gpl2_only: bool = False
-    """Runs Unicorn or Keystone, which Apache-2.0 code may not share a process with (docs/decisions.md): no atheris."""
 
 
 @cache
@@ -266,7 +264,6 @@ TARGETS: tuple[Target, ...] = (
         (b".macro", b".endm", b".rept", b".endr", b".equ", b".balign", b".quad", b".word", b"\\@", b"\\from", b"ldr x0, =",
          b"#", b":lo12:", b"copy", b"<<", b"~", b"(", b")", b"/*", b"*/", b"//", b";", b"\t", b"v0.16b", b"[x0, #8]!",
          b"mrs x0, ctr_el0", b"dc zva, x0", b"b.", b"tbz x0, #63, copy", b"adr x0, table"),
-        loads_gpl2_only=True,
     ),
     Target("kallsyms", ("asm.kernel_image",), lambda: (seeds.KALLSYMS,), _kallsyms, (b"_text", b" T ", b"\n", b"ffff")),
     Target("ram-image", ("emu.ram_files", "asm.elf"), seeds.core_files, _on_file(_ram),
@@ -320,7 +317,7 @@ TARGETS: tuple[Target, ...] = (
     Target("gdb-stub", ("relocscope.gdb.stub", "relocscope.gdb.memory", "relocscope.gdb.resuming"),
            lambda: (*seeds.GDB, b"\n".join(seeds.GDB[:8]), b"\n".join(seeds.GDB[8:15])), _stub,
            (b",", b":", b";", b"=", b"ffffffffffffffff", b"qRcmd,", b"Z0,", b"Z3,", b"z", b"M", b"X", b"P", b"p", b"vCont;", b"b"),
-           is_slow=True, loads_gpl2_only=True),
+           is_slow=True),
     Target("options", ("relocscope.hypotheses.observation", "traces.sizes"), lambda: seeds.OPTIONS, _options,
            (*_SIZES, b"..", b"=", b":off", b":on", b"nan", b"inf", b"\xff", b"1e400", b"\xd9\xa3")),
 )  # fmt: skip

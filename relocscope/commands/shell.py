@@ -13,7 +13,7 @@ SHELLS = ("bash", "zsh", "fish")
 @json_option
 @click.pass_context
 def completion(context: click.Context, shell: str, json_path: str | None) -> None:
-    """Print a script that completes commands, options, cases and cores.
+    """Print a script that completes commands and options.
 
     bash: relocscope completion bash > ~/.local/share/bash-completion/completions/relocscope; zsh: into a file named
     _relocscope of a directory in $fpath; fish: > ~/.config/fish/completions/relocscope.fish

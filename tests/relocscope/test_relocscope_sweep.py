@@ -422,7 +422,7 @@ def test_a_dry_run_counts_measures_and_writes_nothing(called, tmp_path):
         (("v5.17-nvhe", "--grid", "l2.size=100", "-o", "OUT"), "point 0 (l2.size=100): l2.size = 100: must be"),
         (("v5.17-nvhe", "--grid", "map.leaf=3", "-o", "OUT"), "point 0 (map.leaf=3): map.leaf: 3 must be one of"),
         (("no-such", "--grid", "l2.size=1MiB", "-o", "OUT"), "'no-such' is no case"),
-        (("--plan", "missing.toml", "-o", "OUT"), "missing.toml: cannot be read"),
+        (("--plan", "missing.toml", "-o", "OUT"), "--plan: 'missing.toml': no such file, and no plan that ships"),
     ],
 )
 def test_bad_input_is_one_line_and_nothing_is_written(called, tmp_path, arguments, said):
