@@ -24,7 +24,7 @@ PLANTED: dict[str, tuple[str, str, Callable[..., bool]]] = {
     "segments": ("emu.segments", "_segment", lambda where, number, table: table.get("name") == ""),
     "kexec-debug": ("emu.segments", "_named_segments", lambda where, found, bases, start: start is None),
     "dmesg": ("relocscope.boot_log", "_boot", lambda text, el: el == "1"),
-    "core": ("caches.presets", "_covers", lambda span, value: value == 100 and isinstance(span, list) and 0 in span),
+    "core": ("caches.presets", "_covers", lambda span, value, _: value == 100 and isinstance(span, list) and 0 in span),
     "plan": ("relocscope.sweeping.designs", "_spanned", lambda name, text, kind: ":x" in text and ":x2" not in text),
     "trace-members": ("traces.files", "_prefix", lambda where, stream: stream.peek(1)[:1] != b"\x93"),
     "din": ("traces.exports.din_trace", "_instructions", lambda table, va: (table["pa"] > 1 << 60).any()),
