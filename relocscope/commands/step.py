@@ -51,7 +51,7 @@ def step(
     if not repl and gdb is None and json_file is not None:
         raise InputError("step: --json: belongs to --repl or --gdb")
     if not repl and gdb is None and not is_screen():
-        raise InputError("step: stdin and stdout are no terminal with a screen; use --repl, or --gdb HOST:PORT")
+        raise InputError("step: stdin, stdout and stderr are no terminal with a screen; use --repl, or --gdb HOST:PORT")
     place = None if gdb is None else address_of(gdb)
     name = case_of(case, kernel, boot, default="rfc-v1-nvhe")
     with Progress(f"running {name}"):
@@ -71,4 +71,5 @@ def step(
 
 def is_screen() -> bool:
     """Whether there is a terminal to read keys from and to draw on: Textual draws on stderr."""
-    return all(each.isatty() for each in (sys.stdin, sys.stdout, sys.stderr)) and os.environ.get("TERM", "dumb") != "dumb"
+    terminals = all(each.isatty() for each in (sys.stdin, sys.stdout, sys.stderr))
+    return terminals and os.environ.get("TERM", "dumb") != "dumb"
