@@ -79,33 +79,11 @@ class SystemRegisters(MutableMapping[str, int]):
             raise InputError(f"system register {register}: not in this PE")
 
 
-class GeneralRegisters(Sequence[int]):
-    """X0..X30 by number; 31 is the SP in use."""
+class Registers(Sequence[int]):
+    """A file of registers by number: `numbers` are Unicorn's, each of so many bits."""
 
-    def __init__(self, uc: Uc) -> None:
-        self._uc = uc
-
-    @overload
-    def __getitem__(self, number: int) -> int: ...
-    @overload
-    def __getitem__(self, number: slice) -> tuple[int, ...]: ...
-    def __getitem__(self, number: int | slice) -> int | tuple[int, ...]:
-        if isinstance(number, slice):
-            return tuple(self[each] for each in range(*number.indices(len(self))))
-        return int(self._uc.reg_read(X[number]))
-
-    def __setitem__(self, number: int, value: int) -> None:
-        self._uc.reg_write(X[number], value % (1 << 64))
-
-    def __len__(self) -> int:
-        return len(X)
-
-
-class VectorRegisters(Sequence[int]):
-    """V0..V31 by number, each 128 bits."""
-
-    def __init__(self, uc: Uc) -> None:
-        self._uc = uc
+    def __init__(self, uc: Uc, numbers: Sequence[int], bits: int) -> None:
+        self._uc, self._numbers, self._bits = uc, numbers, bits
 
     @overload
     def __getitem__(self, number: int) -> int: ...
@@ -114,13 +92,13 @@ class VectorRegisters(Sequence[int]):
     def __getitem__(self, number: int | slice) -> int | tuple[int, ...]:
         if isinstance(number, slice):
             return tuple(self[each] for each in range(*number.indices(len(self))))
-        return int(self._uc.reg_read(V[number]))
+        return int(self._uc.reg_read(self._numbers[number]))
 
     def __setitem__(self, number: int, value: int) -> None:
-        self._uc.reg_write(V[number], value % (1 << 128))
+        self._uc.reg_write(self._numbers[number], value % (1 << self._bits))
 
     def __len__(self) -> int:
-        return len(V)
+        return len(self._numbers)
 
 
 class Pe:
@@ -135,8 +113,9 @@ class Pe:
         self.uc = uc
         self.pa_bits, self.lva = pa_bits, lva
         self.sysreg = SystemRegisters(uc, absent)
-        self.x = GeneralRegisters(uc)
-        self.v = VectorRegisters(uc)
+        self.x = Registers(uc, X, 64)
+        """X0..X30; 31 is the SP in use."""
+        self.v = Registers(uc, V, 128)
 
     @property
     def data_caches(self) -> list[tuple[int, int]]:

@@ -4,7 +4,7 @@ import importlib.resources
 import json
 import random
 import struct
-import sys
+from functools import partial
 from pathlib import Path
 
 import jsonschema
@@ -14,7 +14,6 @@ from test_emu_device_tree import SECURE, bank, reserved, tree
 
 import caches
 import relocscope
-from relocscope import cli
 from relocscope.boot_log import boot_log
 from relocscope.own_machine import Files, plan
 from traces.errors import InputError
@@ -38,18 +37,10 @@ DMESG = """\
 
 
 @pytest.fixture
-def command(monkeypatch, capsys):
-    """Run the command line in this process; the timing model must not be touched."""
+def command(monkeypatch, relocscope):
+    """Run `check`; the timing model must not be touched."""
     monkeypatch.setattr(caches, "replay", None)
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["relocscope", "check", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return call
+    return partial(relocscope, "check")
 
 
 def options(files: dict[str, object]) -> list[object]:

@@ -4,33 +4,18 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
+from command_line import Relocscope
 
 from relocscope import cli
 from relocscope.commands import trace
 
 pytestmark = pytest.mark.usefixtures("fake_model")
 
-Relocscope = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def relocscope(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Relocscope:
-    """Run the command line in this process: (status, stdout, stderr)."""
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["relocscope", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return call
 
 
 def schema(name: str) -> Any:

@@ -5,13 +5,13 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import numpy as np
 import pytest
+from command_line import Relocscope
 
 import relocscope as api
 from relocscope import cli
@@ -19,24 +19,8 @@ from relocscope.commands import trace as trace_commands
 from traces.exports import callgrind, din, folded, kanata, perfetto, stats, tarmac
 from traces.exports.registry import FORMATS
 
-Relocscope = Callable[..., tuple[int, str, str]]
-
 CASE = ("v5.17-nvhe", "--size", "16KiB")
 TEXT_FORMATS = [name for name in FORMATS if not name.startswith("parquet")]
-
-
-@pytest.fixture
-def relocscope(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Relocscope:
-    """Run the command line in this process: (status, stdout, stderr)."""
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["relocscope", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return call
 
 
 @pytest.fixture(scope="module")

@@ -2,12 +2,10 @@
 
 import dataclasses
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
-from relocscope import cli
 from relocscope.answers.sentences import answer
 from relocscope.answers.shipped import plan_names, plan_of
 from relocscope.sweeping.plan import plan_from_toml
@@ -72,13 +70,11 @@ def crossing(*speedups):
 
 
 @pytest.fixture
-def called(monkeypatch, capsys):
+def called(relocscope):
     def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["relocscope", "sweep", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        assert not ended.value.code
-        return capsys.readouterr().out
+        status, out, _ = relocscope("sweep", *arguments)
+        assert status == 0
+        return out
 
     return call
 

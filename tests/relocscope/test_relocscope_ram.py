@@ -4,8 +4,6 @@ import dataclasses
 import importlib.resources
 import io
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import dumped
@@ -15,7 +13,6 @@ import pytest
 from emu.layout import default_layout
 from emu.scenario import prepare
 from emu.spans import Span
-from relocscope import cli
 from relocscope.case import shipped_case
 from relocscope.comparison import sides
 from relocscope.emulate import scenario
@@ -24,21 +21,6 @@ from relocscope.runs import default_core
 
 pytestmark = pytest.mark.usefixtures("fake_model")
 
-Relocscope = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def relocscope(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Relocscope:
-    """Run the command line in this process: (status, stdout, stderr)."""
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["relocscope", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return call
 
 
 def machine(name: str, folder: Path) -> tuple[str, str]:

@@ -7,17 +7,18 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import polars
 import pytest
+from command_line import Relocscope
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import relocscope
-from relocscope import cli
 from relocscope.sweeping import tasks
 from relocscope.sweeping.confirming import to_confirm
 from relocscope.sweeping.measured import captured
@@ -360,14 +361,8 @@ def test_ctrl_c_says_how_far_it_was_and_leaves_nothing_half_written(tmp_path):
 
 
 @pytest.fixture
-def called(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["relocscope", "sweep", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return (int(ended.value.code or 0), *capsys.readouterr())
-
-    return call
+def called(relocscope: Relocscope) -> Relocscope:
+    return partial(relocscope, "sweep")
 
 
 ASKED = ("v5.17-nvhe", "--size", "64KiB", "--grid", "l2.size=256KiB,1MiB", "--workers", 0)
