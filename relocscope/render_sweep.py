@@ -15,6 +15,9 @@ from relocscope.sweeping.survey import Survey
 from relocscope.sweeping.table import PARQUET, Table
 from traces.sizes import size_text
 
+FRONT_SHOWN = 10
+"""Points of the front that are shown to people; all of them are in JSON and in the table."""
+
 
 def show_survey(out: Console, found: Survey) -> None:
     """Show what a plan comes to."""
@@ -42,6 +45,7 @@ def show_table(out: Console, table: Table, directory: Path) -> None:
     )
     out.print()
     _show_best(out, table)
+    _show_front(out, table)
     for line in not_ok(table):
         out.print(escape(line))
     out.print(f"every point: {escape(str(directory / PARQUET))}")
@@ -93,6 +97,25 @@ def _show_best(out: Console, table: Table) -> None:
     others = ended_otherwise(table)
     if others:
         out.print(others)
+    out.print()
+
+
+def _show_front(out: Console, table: Table) -> None:
+    """Show what every byte of SRAM buys; nothing where all points have as many."""
+    if len(table.front) < 2:
+        return
+    swept = list(dict.fromkeys(map(bare, table.plan.swept)))
+    out.print("Bytes of SRAM against time: no other point is both as small and as soon")
+    shown = plain_table("point", *swept, "SRAM", "time", "speed-up", right=(0, *range(len(swept) + 1, len(swept) + 4)))
+    for row in table.front[:FRONT_SHOWN]:
+        values = (escape(_value(name, row)) for name in swept)
+        size, times = f"{row['sram_bytes'] / 1024:,.0f}KiB", "-" if row["speedup"] is None else f"{row['speedup']:.3f}"
+        shown.add_row(str(row["point"]), *values, size, seconds(row["seconds"]), times)
+    out.print(shown)
+    if len(table.front) > FRONT_SHOWN:
+        out.print(f"and {len(table.front) - FRONT_SHOWN} larger ones")
+    if any(row["sampled"] for row in table.front):
+        out.print("(timed by a sample, but for the ten best)")
     out.print()
 
 

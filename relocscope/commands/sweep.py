@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from relocscope.commands.options import core_options, json_option, settings_of, wants_text, write_json
+from relocscope.commands.options import core_options, json_option, settings_of, wants_text, writable, write_json
 
 if TYPE_CHECKING:
     from relocscope.sweeping.plan import Plan
@@ -36,6 +36,12 @@ STATUS_INTERRUPTED = 130
 @click.option("--scheduler", metavar="ADDRESS", help="Replay on the workers of a Dask scheduler: tcp://HOST:8786.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done and how long it would take; write nothing.")
 @click.option("--rate", type=float, metavar="SECONDS", help="Of one replay, for --dry-run; else one is measured.")
+@click.option(
+    "--front",
+    metavar="FILE",
+    callback=writable,
+    help="Draw bytes of SRAM against time (.svg, .png, .pdf); needs Matplotlib.",
+)
 @json_option
 def sweep(
     cases: tuple[str, ...],
@@ -47,6 +53,7 @@ def sweep(
     scheduler: str | None,
     dry_run: bool,
     rate: float | None,
+    front: str | None,
     json_path: str | None,
     **asked: Any,
 ) -> int:
@@ -61,15 +68,16 @@ def sweep(
     if plans:
         return _list_plans()
     plan = _plan(cases, plan_name, asked)
+    picture = None if front is None else _picture(front)
     means = Means(default_workers() if workers is None else workers, scheduler)
     if dry_run:
         return _survey(plan, output or Path(), means.workers, rate, json_path)
     if output is not None:
-        return _run(plan, output, means, json_path)
+        return _run(plan, output, means, json_path, picture)
     if plan.question is None:
         raise InputError("-o: must be given: the directory in which results are kept")
     with TemporaryDirectory(prefix="relocscope-sweep-") as directory:
-        return _run(plan, Path(directory), means, json_path, kept=False)
+        return _run(plan, Path(directory), means, json_path, picture, kept=False)
 
 
 def _list_plans() -> int:
@@ -146,7 +154,20 @@ def _survey(plan: "Plan", directory: Path, workers: int, rate: float | None, jso
     return 0
 
 
-def _run(plan: "Plan", directory: Path, means: Any, json_path: str | None, *, kept: bool = True) -> int:
+def _picture(name: str) -> Path:
+    """Refuse a picture that could not be drawn, before anything runs for it."""
+    from relocscope.sweeping.extras import imported
+    from traces.errors import InputError
+
+    if Path(name).suffix not in (".svg", ".png", ".pdf"):
+        raise InputError(f"--front: {name}: must end in .svg, .png or .pdf")
+    imported("matplotlib", "notebook")
+    return Path(name)
+
+
+def _run(
+    plan: "Plan", directory: Path, means: Any, json_path: str | None, picture: Path | None, *, kept: bool = True
+) -> int:
     from relocscope.progress import Progress
     from relocscope.sweeping.sweep import run
 
@@ -173,4 +194,8 @@ def _run(plan: "Plan", directory: Path, means: Any, json_path: str | None, *, ke
             show_table(console(), table, directory)
         show_answer(console(), table)
     write_json(json_path, table.to_json())
+    if picture is not None:
+        from relocscope.sweeping.plotting import write_front
+
+        write_front(table, picture)
     return 0

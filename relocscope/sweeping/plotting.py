@@ -1,10 +1,12 @@
 """Pictures of a sweep's table."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from relocscope.sweeping.extras import imported
 from relocscope.sweeping.keys import bare, key
 from traces.errors import InputError
+from traces.replacing import replacing
 
 if TYPE_CHECKING:
     from relocscope.sweeping.table import Table
@@ -33,6 +35,30 @@ def plot(table: "Table", x: str | None = None, y: str = "seconds", *, axes: Any 
     if others and len(lines) <= 12:
         axes.legend(fontsize="small")
     return axes
+
+
+def plot_front(table: "Table", *, axes: Any = None) -> Any:
+    """Draw bytes of SRAM against time: every point, and a line through the front; return Matplotlib's axes."""
+    if axes is None:
+        _, axes = imported("matplotlib.pyplot", "notebook").subplots()
+    side = "b" if len(table.plan.cases) > 1 else "a"
+    arrived = [row for row in table.rows if row["side"] == side and row["outcome"] == "completed"]
+    for rows, style in ((arrived, {"linestyle": "", "marker": ".", "color": "0.65", "label": "points"}),
+                        (table.front, {"drawstyle": "steps-post", "marker": "o", "label": "front"})):  # fmt: skip
+        axes.plot([row["sram_bytes"] / 1024 for row in rows], [row["seconds"] * 1e3 for row in rows], **style)
+    axes.set_xlabel("SRAM of caches and TLBs [KiB]")
+    axes.set_ylabel(f"{table.plan.cases[-1]} [ms, modelled]")
+    axes.legend(fontsize="small")
+    return axes
+
+
+def write_front(table: "Table", path: Path) -> None:
+    """Write the picture of the front to a file, in the format that its name ends in."""
+    matplotlib = imported("matplotlib", "notebook")
+    figure = imported("matplotlib.figure", "notebook").Figure(layout="constrained")
+    plot_front(table, axes=figure.subplots())
+    with replacing(path, "--front") as stream, matplotlib.rc_context({"svg.hashsalt": "relocscope"}):
+        figure.savefig(stream, format=path.suffix[1:], metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
 def _named(name: str, unit: str) -> str:

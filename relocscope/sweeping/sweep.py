@@ -12,6 +12,7 @@ from typing import Any
 from relocscope.operand import Operand
 from relocscope.sweeping.confirming import to_confirm
 from relocscope.sweeping.keys import bare
+from relocscope.sweeping.pareto import front, sram_bytes
 from relocscope.sweeping.plan import Plan
 from relocscope.sweeping.points import Resolver, Side
 from relocscope.sweeping.store import Store, result_key
@@ -138,10 +139,12 @@ class Sweep:
         swept = {bare(name): side.value(bare(name)) for name in self.plan.swept}
         row: dict[str, Any] = {"point": point, "case": side.case, **swept, "core": side.value("core")}
         row |= {"status": "ok", "error": None, "speedup": None, "sampled": sample, "sampled_seconds": None}
+        row |= {"sram_bytes": None, "on_front": False}
         why = side.impossible or self.impossible.get(side.capture)
         if why or side.replayed is None:
             return row | {"status": "impossible", "error": why, "outcome": None}
         row |= {"config": side.replayed.config_hash, "model": self.model}
+        row["sram_bytes"] = sram_bytes(side.replayed.config)
         known = self.store.capture(side.capture) or {"error": self.failed.get(side.capture)}
         task = self.replay_of(side, sample)
         if task is not None:
@@ -213,6 +216,8 @@ def _rows(sweep: Sweep, confirmed: Set[int]) -> tuple[list[dict[str, Any]], dict
         for name, row in zip("ab", made, strict=False):
             row |= {"side": name, "speedup": _speedup(made[0] if base is None else base, row)}
         rows += made
+    for row in front(rows):
+        row["on_front"] = True
     return rows, base
 
 

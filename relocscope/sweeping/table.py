@@ -40,6 +40,8 @@ def columns(plan: Plan) -> dict[str, tuple[type, str]]:
         "speedup": (float, "times as fast as the first case there, or as the case unchanged"),
         "sampled": (bool, "timed by a sample of the copy"),
         "sampled_seconds": (float, "s, what the sample said"),
+        "sram_bytes": (int, "bytes"),
+        "on_front": (bool, "no point is both as small and as soon"),
         **measured_columns(),
         "trace": (str, "SHA-256"),
         "config": (str, "SHA-256"),
@@ -98,6 +100,12 @@ class Table:
 
         return plot(self, x, y, **options)
 
+    def plot_front(self, **options: Any) -> Any:
+        """Draw bytes of SRAM against time, and the points than which none is both smaller and sooner."""
+        from relocscope.sweeping.plotting import plot_front
+
+        return plot_front(self, **options)
+
     def _repr_html_(self) -> str:
         from relocscope.report.notebook import sweep_html
 
@@ -115,6 +123,11 @@ class Table:
     def best(self) -> list[Row]:
         """The ten best rows (`best_of`)."""
         return best_of(self.plan, self.rows)
+
+    @cached_property
+    def front(self) -> list[Row]:
+        """The rows than which none is both smaller and sooner (`pareto.front`), cheapest first."""
+        return sorted((row for row in self.rows if row["on_front"]), key=lambda row: int(row["sram_bytes"]))
 
     def count(self, status: str) -> int:
         """How many rows have that status."""
@@ -156,6 +169,7 @@ class Table:
             if self.base is None
             else {"seconds": self.base.get("seconds"), "error": self.base.get("error")},
             "best": [{name: row.get(name) for name in self.shown} for row in self.best],
+            "front": [{name: row[name] for name in (*self.shown, "sram_bytes", "sampled")} for row in self.front],
             "failures": [{"point": row["point"], "error": row["error"]} for row in self.rows if row["error"]][:BEST],
             "question": None if plan.question is None else plan.question.ask,
             "answer": self.answer,
