@@ -14,7 +14,7 @@ from relocscope.focus import COPY, differing, focus_of
 from relocscope.limits import limit, past_caches
 from relocscope.runs import Run, measure
 from relocscope.verdict import judge
-from traces.schema import MARK, Access, Maintenance, Mark, MemoryType
+from traces.schema import MARK, Access, Maintenance, Mark, MemoryType, Phase
 from traces.trace import Trace
 
 pytestmark = pytest.mark.usefixtures("fake_model")
@@ -314,9 +314,80 @@ def test_fetching_is_the_cause_only_past_the_icache_and_hierarchy_only_where_it_
 
 def test_a_faster_clock_is_said_to_be_one():
     a = timed(on())
-    cause, sentence = decided(a, replace(a, cycles=a.cycles - 9, seconds=a.seconds * 2))
+    quicker = replace(a, costs=replace(a.costs, frequency_hz=3 * fakes.HZ))
+    cause, sentence = decided(quicker, replace(a, cycles=a.cycles - 9, seconds=a.seconds * 2))
     assert cause == "instructions"
-    assert "MHz" in sentence
+    assert "its core runs at 1000 MHz, A's at 3000 MHz; in cycles it is the other way round" in sentence
+
+
+def test_sentences_say_how_much_faster_and_where_each_side_ran():
+    """Their figures follow from the costs of fakes.py."""
+    said = {
+        (name_a, name_b): judge(timed(a), timed(b)).sentence
+        for name_a, a, name_b, b in (
+            ("off", off(), "off", off()),
+            ("on", on(), "off", off()),
+            ("off", off(), "nc", on(MemoryType.NORMAL_NC)),
+            ("on", on(), "twice", copy_trace(pages=2, el=1, on=True)),
+        )
+    }
+    assert said["off", "off"] == "No difference: both copied at EL2 with SCTLR_EL2.M=C=I=0."
+    assert said["on", "off"].startswith("B is 30 times as slow: its copy ran at EL2 with SCTLR_EL2.M=C=I=0; with")
+    assert said["off", "nc"].startswith("B is 3.3 times as fast, and no more: its copy ran at EL1 with")
+    assert said["off", "nc"].endswith("with its D-cache on, but maps what it copies as Normal-NC.")
+    took_ns = 1e9 * timed(on()).seconds / (4096 / 64)
+    assert said["on", "twice"] == (
+        f"B is 2.0 times as slow: it copies 8,192 bytes, A 4,096; per 64 bytes it takes {took_ns:.3g} ns, "
+        f"A {took_ns:.3g} ns."
+    )
+    code = on(MemoryType.NORMAL_NC)
+    table = code.translations.copy()
+    table["fetch_type"] = MemoryType.NORMAL_NC
+    assert (
+        "maps what it copies, and its own code, as"
+        in judge(timed(on()), timed(replace(code, translations=table))).sentence
+    )
+
+
+def test_a_part_of_the_difference_is_written_as_one():
+    a = timed(on())
+    assert decided(a, slower(a), dram=-1)[1] == (
+        "B is 2.0 times as slow: 60% of the difference lies in waiting for memory (dram)."
+    )
+    assert decided(slower(a, 12.4), a, dram=1)[1].startswith("B is 12 times as fast: 60% of the difference lies in")
+    nc = timed(with_sctlr(on(MemoryType.NORMAL_NC), SCTLR_ON & ~4))
+    cause, sentence = decided(nc, slower(nc), hierarchy=-1)
+    assert cause == "dcache-off"
+    assert sentence.endswith("lies in waiting for caches and memory (hierarchy); B's loads and stores are Normal-NC.")
+    mixed = timed(on())
+    assert mixed.copy is not None
+    types = {**mixed.copy["memory_types"], "data": {"Normal-WB": 9, "Normal-NC": 3, "Device-nGnRnE": 1}}
+    mixed = replace(mixed, copy={**mixed.copy, "memory_types": types})
+    assert decided(mixed, slower(mixed), memory_type=-1)[0] == "data-noncacheable"
+    types = {**types, "data": {"Normal-WB": 9, "Normal-NC": 1, "Device-nGnRnE": 3}}
+    mixed = replace(mixed, copy={**mixed.copy, "memory_types": types})
+    assert decided(mixed, slower(mixed), memory_type=-1)[0] == "data-device"
+
+
+@pytest.mark.parametrize(("share", "words"), [(0.994, "99% of the difference"), (1.2, "all of the difference"),
+                                              (0.3, "the largest part of the difference, 30%,")])  # fmt: skip
+def test_how_much_of_the_difference(share: float, words: str):
+    a = timed(on())
+    parts = (Contribution(mechanism="dram", cycles=-5, share=share),)
+    assert words in judge(a, slower(a), lambda: Decomposition(contributions=parts, interactions=())).sentence
+
+
+def walked(run: Run, **walks: int) -> Run:
+    assert run.copy is not None
+    types = {**run.copy["memory_types"], "walk": {name.replace("_", "-"): count for name, count in walks.items()}}
+    return replace(run, copy={**run.copy, "memory_types": types})
+
+
+def test_uncached_walks_are_the_cause_only_where_the_other_side_walks_cached():
+    uncached, cached = walked(timed(on()), Normal_NC=9, Normal_WB=1), walked(timed(on()), Normal_NC=1, Normal_WB=9)
+    assert decided(cached, slower(uncached), translation=-1)[0] == "walks-noncacheable"
+    assert decided(uncached, slower(uncached), translation=-1)[0] == "tlb-bound"
+    assert decided(uncached, slower(cached), translation=-1)[0] == "tlb-bound"
 
 
 def test_what_holds_one_run_back_by_its_own_cycles():
@@ -338,3 +409,30 @@ def test_a_phase_is_in_focus_only_where_most_of_a_difference_lies_in_it():
     assert differing(with_flush(1.0, 0.1), with_flush(2.0, 0.9)) == "list-flush"
     assert differing(with_flush(1.0, 0.1), with_flush(2.0, 0.5)) == COPY
     assert differing(with_flush(1.0, 0.01), with_flush(1.04, 0.05)) == COPY
+
+
+def in_phases(trace: Trace, **begins: Phase) -> Trace:
+    marks = np.zeros(len(begins), MARK)
+    for row, (at, phase) in zip(marks, begins.items(), strict=True):
+        row["at"], row["kind"], row["a"] = int(at[1:]), Mark.PHASE, phase
+    every = np.concatenate([trace.marks, marks])
+    return replace(trace, marks=every[np.argsort(every["at"], kind="stable")])
+
+
+def test_a_phase_in_focus_is_all_of_it_and_under_the_epoch_that_most_of_it_ran_in():
+    """Two executions under each of two earlier epochs, then the copy: the flush is executions 1 to 6."""
+    trace = led_into(copy_trace(pages=1, el=2, on=False), EL1_ON, EL1_OFF)
+    run = timed(in_phases(trace, _1=Phase.LIST_FLUSH, _7=Phase.RELOCATE))
+    found = focus_of(run, "list-flush")
+    assert found is not None
+    assert (found.first, found.last, found.epoch) == (1, 6, 2)
+    later = timed(in_phases(trace, _1=Phase.LIST_FLUSH, _4=Phase.RELOCATE))
+    found = focus_of(later, "list-flush")
+    assert found is not None
+    assert (found.first, found.last, found.epoch) == (1, 3, 1)
+    assert sum(found.fetch.values()) < sum(focus_of(run, "list-flush").fetch.values())
+    assert focus_of(run, "page-tables") is None
+    apart = timed(in_phases(trace, _1=Phase.LIST_FLUSH, _2=Phase.RELOCATE, _3=Phase.LIST_FLUSH, _6=Phase.RELOCATE))
+    found = focus_of(apart, "list-flush")
+    assert found is not None
+    assert (found.first, found.last) == (1, 5)
