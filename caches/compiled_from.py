@@ -10,6 +10,7 @@ _HERE = Path(__file__).resolve().parent
 SOURCES = Sources(
     _HERE / "kernels",
     (
+        _HERE / "lanes.py",
         _HERE / "mechanisms.py",
         _HERE / "state.py",
         _HERE / "views.py",

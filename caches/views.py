@@ -144,7 +144,7 @@ def _unbox(_kind: types.Type, value: Any, c: Any) -> NativeValue:
     return NativeValue(pointer, is_error=cgutils.is_not_null(c.builder, c.pyapi.err_occurred()))
 
 
-def _apart(builder: Any, access: Any, where: str) -> Any:
+def apart(builder: Any, access: Any, where: str) -> Any:
     """Say that a load or store reaches only what goes by that name: fields and tables never overlap.
 
     Without it (LLVM's type-based alias analysis) every store into a table might have changed every field, and all that
@@ -175,7 +175,7 @@ def _lower_get_field(_context: Any, builder: Any, sig: Any, args: Any) -> Any:
     pointer = builder.gep(args[0], [ir.Constant(ir.IntType(64), word)], inbounds=True)
     if kind is not types.int64 and name not in layout.members:
         return pointer
-    value = _apart(builder, builder.load(pointer), f"{layout.name}.{name}")
+    value = apart(builder, builder.load(pointer), f"{layout.name}.{name}")
     return builder.inttoptr(value, ir.IntType(64).as_pointer()) if name in layout.members else value
 
 
@@ -194,7 +194,7 @@ class _SetField(AbstractTemplate):  # type: ignore[misc]
 def _lower_set_field(_context: Any, builder: Any, sig: Any, args: Any) -> Any:
     layout, name = sig.args[0].layout, args[1]
     pointer = builder.gep(args[0], [ir.Constant(ir.IntType(64), layout.fields[name][0])], inbounds=True)
-    _apart(builder, builder.store(args[2], pointer), f"{layout.name}.{name}")
+    apart(builder, builder.store(args[2], pointer), f"{layout.name}.{name}")
 
 
 @infer_global(operator.getitem)
@@ -228,7 +228,7 @@ def _word(builder: Any, kind: TableType, pointer: Any, at: Any) -> Any:
 @lower_builtin(operator.getitem, TableType, types.UniTuple)
 def _lower_get_word(_context: Any, builder: Any, sig: Any, args: Any) -> Any:
     kind = sig.args[0]
-    return _apart(builder, builder.load(_word(builder, kind, args[0], args[1])), kind.name)
+    return apart(builder, builder.load(_word(builder, kind, args[0], args[1])), kind.name)
 
 
 @infer_global(operator.setitem)
@@ -246,7 +246,7 @@ class _SetItem(AbstractTemplate):  # type: ignore[misc]
 @lower_builtin(operator.setitem, TableType, types.UniTuple, types.int64)
 def _lower_set_word(_context: Any, builder: Any, sig: Any, args: Any) -> Any:
     kind = sig.args[0]
-    _apart(builder, builder.store(args[2], _word(builder, kind, args[0], args[1])), kind.name)
+    apart(builder, builder.store(args[2], _word(builder, kind, args[0], args[1])), kind.name)
 
 
 def inlined(function: Callable[..., Any]) -> Any:

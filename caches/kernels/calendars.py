@@ -1,6 +1,7 @@
 """When something shared is free: calendars of ports and buses, intervals of buffers."""
 
 from caches.kernels.layout import NEVER, NOBODY, SLOT_BITS, SLOTS_MASK
+from caches.lanes import LANES, lanes_at_most, lowest, ones
 from caches.views import inlined
 
 
@@ -62,32 +63,36 @@ def reserve_port(s, first, ports, cycle, slots):
 
 
 @inlined
-def is_idle(s, slot, cycle):
-    """Whether a buffer holds nothing at that cycle: after its last request, or between the last two."""
-    between = (cycle >= s["buffer_previous"][slot]) & (cycle < s["buffer_begin"][slot])
-    return (cycle >= s["buffer_end"][slot]) | between
+def idle_from(s, slot, end, cycle, length):
+    """Which of the eight buffers from `slot` on, and before `end`, are idle from that cycle on, as bits.
+
+    Idle is a buffer after its last request, or between the last two.
+    """
+    after = lanes_at_most(s["buffer_end"], slot, cycle)
+    between = lanes_at_most(s["buffer_previous"], slot, cycle) & ~lanes_at_most(
+        s["buffer_begin"], slot, cycle + length - 1
+    )
+    return (after | between) & ((1 << min(end - slot, LANES)) - 1)
 
 
 @inlined
 def buffer_start(s, base, count, cycle, length):
     """When a buffer of the group can take a request of `length` cycles; clock.slot says which. Reserves nothing.
 
-    The first that is idle for as long, else the first of those that are idle soonest. Without a way out of the loop it
-    looks at several buffers at once, and never surprises the host.
+    The first that is idle for as long, else the first of those that are idle soonest.
     """
     if s["on_miss_buffers"] == 0:
         s["slot"] = NOBODY
         return cycle
-    idle = NOBODY
+    end = base + count
+    for slot in range(base, end, LANES):
+        idle = idle_from(s, slot, end, cycle, length)
+        if idle != 0:
+            s["slot"] = slot + lowest(idle)
+            return cycle
     soonest = NEVER
-    for slot in range(base, base + count):
-        end = s["buffer_end"][slot]
-        between = (cycle >= s["buffer_previous"][slot]) & (cycle + length <= s["buffer_begin"][slot])
-        idle = min(idle, slot if (cycle >= end) | between else NOBODY)
-        soonest = min(soonest, (end << SLOT_BITS) | slot)
-    if idle != NOBODY:
-        s["slot"] = idle
-        return cycle
+    for slot in range(base, end):
+        soonest = min(soonest, (s["buffer_end"][slot] << SLOT_BITS) | slot)
     s["slot"] = soonest & ((1 << SLOT_BITS) - 1)
     return soonest >> SLOT_BITS
 
@@ -107,6 +112,6 @@ def hold(s, slot, start, finish):
 def has_spare(s, base, count, cycle, spare):
     """Whether more than `spare` buffers of the group are idle at that cycle."""
     idle = 0
-    for slot in range(base, base + count):
-        idle += is_idle(s, slot, cycle)
+    for slot in range(base, base + count, LANES):
+        idle += ones(idle_from(s, slot, base + count, cycle, 1))
     return idle > spare

@@ -11,6 +11,7 @@ from caches.kernels.layout import (
     PREFETCHED,
     WRITE_BACKS,
 )
+from caches.lanes import LANES, lanes_equal, lowest
 from caches.views import ask, inlined
 
 
@@ -28,12 +29,24 @@ def lookup(s, level, line):
     """Where the level holds the line, or MISS. Changes nothing."""
     ways = s["level_ways"][level]
     first = s["level_base"][level] + set_of(s, level, line) * ways
-    # To the end: without a way out of it the loop compares all ways at once, and never surprises the host.
-    found = MISS
-    for index in range(first, first + ways):
-        if s["tags"][index] >> FLAG_BITS == line + 1:
-            found = max(found, index)
-    return found
+    return first_way(s, first, ways, ~FLAGS, (line + 1) << FLAG_BITS)
+
+
+@inlined
+def first_way(s, first, ways, mask, wanted):
+    """Return the first of these ways whose word is `wanted` under the mask, or MISS."""
+    at = first
+    end = first + ways
+    while at + LANES <= end:
+        found = lanes_equal(s["tags"], at, mask, wanted)
+        if found != 0:
+            return at + lowest(found)
+        at += LANES
+    while at < end:
+        if s["tags"][at] & mask == wanted:
+            return at
+        at += 1
+    return MISS
 
 
 @inlined
@@ -114,11 +127,8 @@ def victim(s, level, line):
     ways = s["level_ways"][level]
     index = set_of(s, level, line)
     first = s["level_base"][level] + index * ways
-    free = first + ways
-    for at in range(first, first + ways):
-        if s["tags"][at] == 0:
-            free = min(free, at)
-    if free < first + ways:
+    free = first_way(s, first, ways, -1, 0)
+    if free != MISS:
         return free
     policy = s["level_replacement"][level]
     if policy <= 1:
