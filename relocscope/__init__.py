@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from caches import CoreConfig
+    from relocscope.answers.reaching import Reach
     from relocscope.attached import Model
     from relocscope.calibration import Calibration
     from relocscope.checking import Check
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from relocscope.runs import Run
     from relocscope.sweeping.table import Table
 
-__all__ = ["attach", "calibrate", "cases", "check", "cores", "explain", "run", "sweep", "theories"]
+__all__ = ["attach", "calibrate", "cases", "check", "cores", "explain", "reach", "run", "sweep", "theories"]
 
 
 def run(
@@ -188,6 +189,38 @@ def sweep(
         return run(plan, Path(out), means)
     with TemporaryDirectory(prefix="relocscope-sweep-") as directory:
         return run(plan, Path(directory), means)
+
+
+def reach(
+    case: str,
+    *,
+    target_seconds: float | None = None,
+    speedup: float | None = None,
+    keys: Sequence[str] = (),
+    core: str | None = None,
+    size: str | int | None = None,
+    set: Mapping[str, Any] | None = None,  # noqa: A002
+    out: "Path | str | None" = None,
+    workers: int | None = None,
+) -> "Reach":
+    """Find the smallest change of a number that makes a case take no longer, as `relocscope reach` does.
+
+    `keys`: `KEY`, `KEY=LOW..HIGH` or `KEY=V1,V2,...`; without, every number that its time may depend on.
+    """
+    from pathlib import Path
+    from tempfile import TemporaryDirectory
+
+    from relocscope.answers.reaching import Target, reach
+    from relocscope.sweeping.plan import Plan
+    from relocscope.sweeping.sweep import Means, default_workers
+    from traces.errors import InputError
+
+    if (target_seconds is None) == (speedup is None):
+        raise InputError("reach: target_seconds, speedup: give one of them")
+    plan = Plan(cases=(case,), core=core, settings=_settings(size, set), points=[{}])
+    means = Means(default_workers() if workers is None else workers)
+    with TemporaryDirectory(prefix="relocscope-reach-") as directory:
+        return reach(plan, Target(target_seconds, speedup), keys, Path(out or directory), means)
 
 
 def calibrate(

@@ -45,7 +45,7 @@ class Plan:
         if bool(self.ranges) != bool(self.samples):
             raise InputError("samples: ranges and the number of samples belong together")
         names = list(self.swept)
-        if not names:
+        if not names and not self.points:
             raise InputError("grid: nothing is swept; give --grid KEY=V1,V2,... or a plan file")
         for name in [*names, *self.settings]:
             if name != bare(name) and len(self.cases) == 1:

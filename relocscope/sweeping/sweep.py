@@ -160,7 +160,7 @@ def run(plan: Plan, directory: Path, means: Means, progress: Progress | None = N
     sweep = Sweep(plan, directory)
     sweep.store.prepare()
     with ExitStack() as stack:
-        here: Executor = stack.enter_context(_local(means, directory))
+        here: Executor = stack.enter_context(local(means, directory))
         replayer: Executor = here
         if means.scheduler is not None:
             from relocscope.sweeping.cluster import Cluster
@@ -194,7 +194,7 @@ def _listed(side: Side | None) -> list[Side]:
     return [] if side is None else [side]
 
 
-def _local(means: Means, directory: Path) -> Executor:
+def local(means: Means, directory: Path) -> Executor:
     """Return who works on this machine. Beside a cluster's client no guest runs (docs/decisions.md)."""
     if means.workers <= 1 and means.scheduler is None:
         return Inline(directory)
