@@ -11,7 +11,9 @@ import time
 def main() -> None:
     """Measure, compare, and print the ratio beside its goal."""
     import caches
-    from caches.stack_distances import DEPTH, alone, hits, line_stream
+    from caches.exactness import alone
+    from caches.line_stream import line_stream
+    from caches.stack_distances import DEPTH, hits
     from relocscope.case import override, shipped_case
     from relocscope.emulate import emulate
 
@@ -20,7 +22,7 @@ def main() -> None:
     parser.add_argument("--geometries", type=int, default=10_000)
     options = parser.parse_args()
 
-    core, case = caches.core("stingray"), shipped_case("v5.17-nvhe")
+    core, case = alone(caches.core("stingray"), "l1d"), shipped_case("v5.17-nvhe")
     small, trace = (emulate(override(case, {"size": size})) for size in ("64KiB", options.size))
     hits(line_stream(small, core), [64])
     caches.replay(small, core)
@@ -34,7 +36,7 @@ def main() -> None:
     chosen = [list(sets)[len(sets) * (at + 1) // 10 - 1] for at in range(10)]
     start = time.perf_counter()
     for count, each in zip(chosen, ways, strict=True):
-        config = alone(core).override({"l1d.size": count * each * 64, "l1d.ways": each})
+        config = core.override({"l1d.size": count * each * 64, "l1d.ways": each})
         counters = caches.replay(trace, config).counters["l1d"]
         if counters["hits"] != found[count - 1, each - 1]:
             raise SystemExit(f"{count} sets of {each} ways: {counters['hits']} hits replayed")
