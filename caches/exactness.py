@@ -1,5 +1,6 @@
-"""When what a level of caches or a TLB holds follows from the order of its accesses alone, so that one pass does for all
-its sizes: LRU, a cold start, nothing that it is not asked for, and no say in what it is asked for.
+"""When what a level holds follows from the order of its accesses alone, so that one pass does for all its sizes.
+
+That is LRU, a cold start, nothing that it is not asked for, and no say in what it is asked for.
 """
 
 from dataclasses import dataclass
@@ -9,7 +10,6 @@ from caches.config import CoreConfig
 from caches.parts import Inclusion, Replacement
 
 CACHES = ("l1d", "l2", "l3")
-TLBS = ("dtlb", "l2tlb")
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ _CAPACITY = 1 << 22
 _NOTES_EACH = 64
 """More than an instruction makes, on the average of many."""
 
-_BY_ADDRESS = (
+BY_ADDRESS = (
     Maintenance.DC_IVAC,
     Maintenance.DC_CIVAC,
     Maintenance.DC_CVAC,
@@ -91,7 +91,9 @@ def line_stream(trace: Trace, config: CoreConfig, level: str = "l1d") -> LineStr
     return stream_of(lines, lines, drops, ~written, accesses)
 
 
-def stream_of(places: Ints, ids: Ints, drops: NDArray[np.bool_], counted: NDArray[np.bool_], accesses: int) -> LineStream:
+def stream_of(
+    places: Ints, ids: Ints, drops: NDArray[np.bool_], counted: NDArray[np.bool_], accesses: int
+) -> LineStream:
     """Return events, of which `drops` are invalidations, without what changes nothing, and with runs joined."""
     repeats = accesses - int(counted.sum())
     numbers, kinds = _kinds(ids, drops)
@@ -118,7 +120,10 @@ _NOTHING, _ONCE = 3, 4
 
 
 def _kinds(ids: Ints, drops: NDArray[np.bool_]) -> tuple[NDArray[np.int32], Ints]:
-    """Return the number of its line and what each event is: AGAIN, FIRST, INVALIDATE, _ONCE, or _NOTHING where it finds nothing to invalidate."""
+    """Return of each event the number of its line, and what it is: `kernels.stack_distances`, _ONCE or _NOTHING.
+
+    _ONCE: to a line that is held nowhere and never asked for again; _NOTHING: an invalidation that finds nothing.
+    """
     order = np.argsort(ids, kind="stable")
     same = np.zeros(len(ids) + 1, np.bool_)
     same[1:-1] = np.diff(ids[order]) == 0
@@ -188,7 +193,7 @@ class _Watching:
 def _invalidated(trace: Trace) -> tuple[Ints, Ints]:
     """Return, of each DC by VA that invalidates, how many there were up to it, and its line."""
     insns = trace.insns.copy()
-    wanted = np.isin(insns["maintenance"], _BY_ADDRESS)
+    wanted = np.isin(insns["maintenance"], BY_ADDRESS)
     insns["access"] = np.where(wanted, insns["access"], Access.NONE)
     numbers, lines = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     done = 0

@@ -401,6 +401,7 @@ def _place_tlbs(words: Records, config: CoreConfig) -> None:
         for field, value in fields.items():
             words[f"tlb_{field}"][0, row] = value
         words["tlb_sizes"][0, row, : len(tlb.sizes)] = [_log2(size) for size in tlb.sizes]
+        words["tlb_memo"][0, row] = base  # its own, which is empty: no entry of another TLB is found there
         base += tlb.entries
 
 

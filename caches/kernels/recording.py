@@ -7,7 +7,9 @@ the age of way 1 says where to write.
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
 from numba import cfunc, config, types
+from numba.core.typing.templates import signature
 from numba.extending import intrinsic
 
 from caches import views
@@ -41,10 +43,10 @@ else:
         """Return the notebook whose address the second word of a row is."""
 
         def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-            word = builder.load(builder.gep(arguments[0], [views.ir.Constant(views.ir.IntType(64), 1)]))
-            return builder.inttoptr(word, views.ir.IntType(64).as_pointer())
+            word = builder.load(builder.gep(arguments[0], [ir.Constant(ir.IntType(64), 1)]))
+            return builder.inttoptr(word, ir.IntType(64).as_pointer())
 
-        return views.signature(NOTEBOOK_TYPE, row), generate
+        return signature(NOTEBOOK_TYPE, row), generate
 
 
 def _note(row: Any, event: int, _way: int, _ways: int) -> int:
@@ -80,5 +82,5 @@ def watching() -> Any:
     if config.DISABLE_JIT:
         views.CALLED[id(_note)] = _note
         return _note
-    signature = types.int64(types.CPointer(types.int64), types.int64, types.int64, types.int64)
-    return cfunc(signature, cache=True, error_model="numpy")(_note)
+    kind = types.int64(types.CPointer(types.int64), types.int64, types.int64, types.int64)
+    return cfunc(kind, cache=True, error_model="numpy")(_note)
