@@ -5,7 +5,7 @@ read that was not asked for (a vmlinux with debug information has a gigabyte of 
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,9 +49,13 @@ _LOAD_HEADER = np.dtype(
     ]
 )
 
+_DYNAMIC_ENTRY = np.dtype([("tag", "<u8"), ("value", "<u8")])
+
 _CLASS_64, _LITTLE_ENDIAN, _AARCH64 = 2, 1, 183
 _RELOCATABLE, _EXECUTABLE_FILE, _SHARED, _CORE = 1, 2, 3, 4
-_LOAD = 1
+_LOAD, _DYNAMIC = 1, 2
+_DT_NULL, _DT_RELA, _DT_RELA_BYTES, _DT_RELR = 0, 7, 8, 36
+_R_RELATIVE = 1027
 _UNCOUNTED = 0xFFFF
 _SYMTAB, _RELA, _NOBITS = 2, 4, 8
 _EXECUTABLE, _COMPRESSED = 4, 0x800
@@ -99,13 +103,53 @@ def program_segments(path: Path, data: Buffer) -> tuple[tuple[LoadSegment, ...],
     return _load_segments(path, data), int(_HEADER.unpack_from(data)[7])
 
 
-def _load_segments(path: Path, data: Buffer) -> tuple[LoadSegment, ...]:
+def relative_words(path: Path, data: Buffer, segments: Sequence[LoadSegment]) -> dict[int, int]:
+    """Return what a position-independent program that stays where it was linked has to find in memory: word by address.
+
+    Those are its R_AARCH64_RELATIVE relocations. Raises InputError for what only a dynamic linker can do.
+    """
+    dynamic = [row for row in _program_headers(path, data) if row["type"] == _DYNAMIC]
+    if not dynamic:
+        return {}
+    entries = _inside(path, data, int(dynamic[0]["offset"]), int(dynamic[0]["file_bytes"]), _DYNAMIC_ENTRY)
+    ends = np.flatnonzero(entries["tag"] == _DT_NULL)
+    tags = {int(each["tag"]): int(each["value"]) for each in entries[: ends[0] if len(ends) else None]}
+    if _DT_RELR in tags:
+        raise InputError(f"{path}: has packed relocations (DT_RELR), which are not supported: link with -no-pie")
+    at, size = tags.get(_DT_RELA, 0), tags.get(_DT_RELA_BYTES, 0)
+    if not size:
+        return {}
+    held = next((each for each in segments if each.va <= at and at + size <= each.va + each.file_bytes), None)
+    if held is None:
+        raise InputError(f"{path}: relocations {at:#x}+{size:#x} are not inside the program")
+    rows = _inside(path, data, held.offset + at - held.va, size, _RELOCATION)
+    kinds = set((rows["info"] & 0xFFFF_FFFF).tolist()) - {0, _R_RELATIVE}
+    if kinds:
+        raise InputError(
+            f"{path}: needs a dynamic linker (relocations of type {min(kinds)}): link with -static -no-pie, not -shared"
+        )
+    rows = rows[rows["info"] & 0xFFFF_FFFF == _R_RELATIVE]
+    return {int(row["offset"]): int(row["addend"]) % (1 << 64) for row in rows}
+
+
+def _inside(path: Path, data: Buffer, offset: int, size: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return rows of the file, copied: the file could not be closed else."""
+    if offset + size > len(data) or size % dtype.itemsize:
+        raise InputError(f"{path}: ELF dynamic section or relocations {offset:#x}+{size:#x} are not inside the file")
+    return np.frombuffer(data, dtype, size // dtype.itemsize, offset).copy()
+
+
+def _program_headers(path: Path, data: Buffer) -> NDArray[Any]:
     *_, offset, _, _, _, entry_bytes, count, _, _, _ = _HEADER.unpack_from(data)
     if count == _UNCOUNTED:
         raise InputError(f"{path}: ELF file with {_UNCOUNTED} program headers or more, which is not supported")
     if entry_bytes != _LOAD_HEADER.itemsize or offset + count * entry_bytes > len(data):
         raise InputError(f"{path}: ELF program headers {offset:#x}+{count * entry_bytes:#x} are not inside the file")
-    rows = np.frombuffer(data, _LOAD_HEADER, count, offset).copy()  # or the file could not be closed
+    return np.frombuffer(data, _LOAD_HEADER, count, offset).copy()  # or the file could not be closed
+
+
+def _load_segments(path: Path, data: Buffer) -> tuple[LoadSegment, ...]:
+    rows = _program_headers(path, data)
     found = []
     for number in np.flatnonzero((rows["type"] == _LOAD) & (rows["memory_bytes"] != 0)).tolist():
         pa, size, at, inside = (int(rows[number][name]) for name in ("pa", "memory_bytes", "offset", "file_bytes"))

@@ -3,11 +3,12 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from asm.assemble import assemble
 from asm.container import map_file
-from asm.elf import Elf, program_segments
+from asm.elf import Elf, program_segments, relative_words
 from traces.errors import InputError
 from traces.reading import read_bytes
 
@@ -54,7 +55,7 @@ def read_program(path: Path, symbol: str = "") -> Program:
         pieces, entry, symbols = _linked(path)
     if symbol:
         if symbol not in symbols:
-            near = ", ".join(sorted(symbols)[:8])
+            near = ", ".join(get_close_matches(symbol, symbols) or sorted(symbols, key=_linkers_own)[:8])
             raise InputError(f"{path}: {symbol}: no such symbol; it has {near or 'none'}")
         entry = symbols[symbol]
     if entry % 4 or not any(piece.pa <= entry < piece.pa + piece.size for piece in pieces):
@@ -72,6 +73,11 @@ def read_program(path: Path, symbol: str = "") -> Program:
     )
 
 
+def _linkers_own(symbol: str) -> tuple[bool, str]:
+    """Sort what people named before what linkers add."""
+    return symbol.startswith("_"), symbol
+
+
 def _assembled(path: Path) -> tuple[tuple[Piece, ...], int, dict[str, int]]:
     text = read_bytes(path, _MOST_TEXT_BYTES)
     made = assemble(text.decode(errors="replace"), name=str(path), va=ASSEMBLED_AT)
@@ -84,14 +90,17 @@ def _linked(path: Path) -> tuple[tuple[Piece, ...], int, dict[str, int]]:
     if data[:4] != b"\x7fELF":
         raise InputError(f"{path}: must be an ELF file, or assembly text named .S")
     segments, entry = program_segments(path, data)
+    words = relative_words(path, data, segments)
     pieces = []
     for segment in segments:
         if segment.va != segment.pa:
             raise InputError(
                 f"{path}: linked to run at {segment.va:#x} and be loaded at {segment.pa:#x}: the two must be the same"
             )
-        content = bytes(data[segment.offset : segment.offset + segment.file_bytes])
-        pieces.append(Piece(segment.pa, segment.memory_bytes, content))
+        content = bytearray(data[segment.offset : segment.offset + segment.file_bytes])
+        for at in (at for at in words if segment.va <= at <= segment.va + len(content) - 8):
+            content[at - segment.va : at - segment.va + 8] = words[at].to_bytes(8, "little")
+        pieces.append(Piece(segment.pa, segment.memory_bytes, bytes(content)))
     if sum(piece.size for piece in pieces) > MOST_BYTES:
         raise InputError(f"{path}: a program may take {MOST_BYTES >> 20} MiB of memory")
     try:

@@ -7,6 +7,7 @@ included, has run (UC_HOOK_EDGE_GENERATED). What runs cannot tell the difference
 """
 
 import ctypes
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -78,15 +79,16 @@ class Attachment:
         self._control = self._capture.control
         self._control[places.C_ATTENDED] = 1
         ATTENDANTS[self._control.ctypes.data] = self._attend
-        self._begun = self._running = False
+        self._begun = self._running = self._stopped = False
+        """`_stopped`: a hook has stopped it, at the instruction that it was called for."""
         self._error: Exception | None = None
         self._wanted: set[int] = set()
         self._late: dict[tuple[int, bytes], frozenset[int]] = {}
         self.refusals: Counter[Refusal] = Counter()
         """How often each was let pass."""
         self._edge = uc.hook_add(UC_HOOK_EDGE_GENERATED, self._on_new_code)
-        self._start = uc.emu_start
-        uc.emu_start = self._run  # on this object alone: every run comes through here
+        self._start, self._stop = uc.emu_start, uc.emu_stop
+        uc.emu_start, uc.emu_stop = self._run, self._stop_by_owner  # on this object alone: every run comes through here
         uc.ctl_flush_tb()
 
     @property
@@ -97,7 +99,7 @@ class Attachment:
     def detach(self) -> None:
         """Leave the engine as it was. What was recorded stays here."""
         if ATTENDANTS.pop(self._control.ctypes.data, None) is not None:
-            del self._uc.emu_start
+            del self._uc.emu_start, self._uc.emu_stop
             self._uc.hook_del(self._edge)
             self._capture.unhook()
 
@@ -124,12 +126,17 @@ class Attachment:
         if self._running:  # from a hook
             self._start(begin, until, timeout, count)
             return
-        self._running = True
+        self._running, self._stopped, self._thread = True, False, threading.get_ident()
         try:
             self._begin(begin)
             self._until_done(begin, until, timeout, count)
         finally:
             self._running = False
+
+    def _stop_by_owner(self) -> None:
+        """Stand in for emu_stop. From another thread it comes between two blocks, from a hook before an instruction."""
+        self._stopped = self._stopped or (self._running and threading.get_ident() == self._thread)
+        self._stop()
 
     def _until_done(self, begin: int, until: int, timeout: int, count: int) -> None:
         """Run, and go on where only we stopped it."""
@@ -180,9 +187,10 @@ class Attachment:
         code, pc = self._capture.current, self._pe.pc
         if code is None:
             return
-        if beyond > 0:
+        inside = code.va <= pc < code.va + code.size
+        if beyond > 0 and not (inside and self._stopped):
             self._capture.truncate(max(0, len(code.insns) - beyond))
-        elif code.va <= pc < code.va + code.size and not self._led_to(code, pc):
+        elif inside and (self._stopped or not self._led_to(code, pc)):
             self._capture.truncate((pc - code.va) // 4)
 
     def _led_to(self, code: Code, pc: int) -> bool:
@@ -246,7 +254,7 @@ class Attachment:
         missing = self._late_in(block.pc, _bytes_at(self._uc, block.pc, block.size)) - self._capture.hooked
         if missing:
             self._wanted |= missing
-            self._uc.emu_stop()
+            self._stop()
 
     def _code_from(self, pc: int) -> bytes:
         """Return the code at `pc` up to the first branch: Unicorn does not announce the first block of a run."""

@@ -107,7 +107,9 @@ def show_fixes(out: Console, b: Run, found: Sequence[Fix]) -> None:
     """Show changes of B that help, with the settings that make them."""
     out.print()
     if b.operand is None or b.operand.case is None:
-        out.print("[bold]No change can be tried:[/] B is a record of what ran, not a case to run again.")
+        is_program = b.operand is not None and b.operand.program is not None
+        why = "B is a program of your own" if is_program else "B is a record of what ran, not a case to run again"
+        out.print(f"[bold]No change can be tried:[/] {why}.")
         return
     if not found:
         out.print("[bold]No change that was tried, and no pair of them, makes B faster.[/]")

@@ -8,6 +8,7 @@ import pytest
 from test_relocscope_programs import linked
 from unicorn import UC_ARCH_ARM64, UC_MODE_ARM, Uc, arm64_const
 
+import caches
 import relocscope
 from asm.assemble import assemble
 from relocscope.attached import EVENTS
@@ -173,3 +174,48 @@ def test_programs_in_qiling_are_timed(tmp_path):
     )
     assert (done.returncode, done.stdout.partition(",")[0]) == (0, "70 instructions"), done.stderr
     assert "dram_latency" in done.stdout
+
+
+def test_the_state_of_the_caches_at_the_start_can_be_chosen():
+    models = []
+    for initial in ("cold", "kernel-dirty"):
+        uc, end = copying()
+        with relocscope.attach(uc, core="rpi4", untranslated="Normal-WB", initial=initial) as model:
+            uc.emu_start(CODE, end)
+        models.append(model)
+    assert models[0].outcome().cycles != models[1].outcome().cycles
+    assert len(list(models[1].events("l2 miss"))) == models[1].outcome().counters["l2"]["misses"]
+
+
+def test_an_engine_is_left_as_it_was_when_the_owner_raises():
+    uc, end = copying()
+    before, heard = dict(vars(uc)), []
+    attached = relocscope.attach(uc)
+    model = attached.__enter__()
+    model.on("l1d miss", heard.append)
+    uc.emu_start(CODE, end)
+    assert not attached.__exit__(ZeroDivisionError, ZeroDivisionError(), None)
+    assert (vars(uc), heard) == (before, [])
+    assert model.outcome().instructions == 1 + 4 * 1024
+
+
+def test_a_core_of_ones_own_and_listeners_twice():
+    uc, end = copying()
+    heard = []
+    with relocscope.attach(uc, caches.core("rpi4"), untranslated="Normal-WB") as model:
+        model.on("l2 miss", heard.append)
+        model.on("l2 miss", heard.append)
+        uc.emu_start(CODE, end)
+    assert len(heard) == 2 * model.outcome().counters["l2"]["misses"] > 0
+
+
+def test_nothing_that_ran_is_no_error_to_a_listener_and_refusals_are_told():
+    uc, _ = copying()
+    with relocscope.attach(uc) as model:
+        model.on("l2 miss", print)
+    uc.reg_write(arm64_const.UC_ARM64_REG_X0, DATA + 4)
+    with relocscope.attach(uc) as model:
+        uc.emu_start(CODE, CODE + 8)
+    assert [(each.kind, count) for each, count in model.refusals.items()] == [("unaligned-device", 1)]
+    with relocscope.attach(uc), pytest.raises(InputError, match="attached already"), relocscope.attach(uc):
+        pass

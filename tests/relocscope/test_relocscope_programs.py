@@ -10,6 +10,7 @@ import relocscope
 from asm.assemble import assemble
 from relocscope.cli import relocscope as command
 from traces.errors import InputError
+from traces.schema import Role
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 MEMCPY = f"program:{EXAMPLES / 'memcpy.S'}"
@@ -104,6 +105,7 @@ def test_a_program_that_faults_or_never_returns_is_a_result(tmp_path):
         ({"program.mmu": "maybe"}, "must be on or off"),
         ({"program.args": "a"}, "'a' must be a number"),
         ({"program.args": ",".join("123456789")}, "at most 8 numbers"),
+        ({"program.args": "0x10000000000000000"}, "numbers of 64 bits"),
         ({"program.ram": "0x80000000"}, "must be ADDRESS\\+SIZE"),
         ({"program.ram": "0x40200000+4MiB"}, "overlaps the stack and tables"),
         ({"program.ram": "0xffffffffffff0000+1MiB"}, "beyond 44-bit"),
@@ -117,6 +119,39 @@ def test_bad_settings_are_refused_in_one_line(settings, said):
     with pytest.raises(InputError, match=said) as error:
         relocscope.run(f"{MEMCPY}@copy_pairs", set=settings)
     assert "\n" not in str(error.value)
+
+
+def position_independent(tmp_path: Path, *rows: tuple[int, int, int], tag: int = 7) -> Path:
+    """Write a program whose word behind `ret` is for the loader to fill: {offset, type, addend} a relocation."""
+    code = assemble("ldr x0, word\nldr x1, [x0]\nret\n.balign 8\nword: .quad 0\n", name="t").code
+    at = 64 + 2 * 56
+    table = b"".join(struct.pack("<QQq", offset, kind, addend) for offset, kind, addend in rows)
+    dynamic = struct.pack("<QQQQQQ", tag, BASE + len(code), 8, len(table), 0, 0)
+    size = len(code) + len(table)
+    header = struct.pack("<4sBBB9xHHIQQQIHHHHHH", b"\x7fELF", 2, 1, 1, 3, 183, 1, BASE, 64, 0, 0, 64, 56, 2, 64, 0, 0)
+    load = struct.pack("<IIQQQQQQ", 1, 5, at, BASE, BASE, size, size, 4096)
+    names = struct.pack("<IIQQQQQQ", 2, 5, at + size, 0, 0, len(dynamic), len(dynamic), 8)
+    path = tmp_path / "pie.elf"
+    path.write_bytes(header + load + names + code + table + dynamic)
+    return path
+
+
+def test_a_position_independent_program_finds_its_pointers(tmp_path):
+    path = position_independent(tmp_path, (BASE + 16, 1027, BASE + 16))
+    run = relocscope.run(f"program:{path}")
+    assert (run.outcome, run.instructions) == ("completed", 3)
+    assert relocscope.run(f"program:{position_independent(tmp_path)}").outcome == "fault"  # the pointer is 0
+    for wrong, said in (
+        ({"rows": [(BASE + 16, 1025, 0)]}, "needs a dynamic linker"),
+        ({"rows": [(0, 1027, 0)] * 2, "tag": 36}, "packed relocations"),
+    ):
+        with pytest.raises(InputError, match=said):
+            relocscope.run(f"program:{position_independent(tmp_path, *wrong.pop('rows'), **wrong)}")
+    whole = path.read_bytes()
+    for length in range(64, len(whole)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(InputError):
+            relocscope.run(f"program:{path}")
 
 
 def test_bad_programs_are_refused_in_one_line(tmp_path):
@@ -142,6 +177,61 @@ def test_bad_programs_are_refused_in_one_line(tmp_path):
 def test_settings_of_programs_belong_to_programs():
     with pytest.raises(InputError, match="belongs to program:"):
         relocscope.run("v5.17-el1", set={"program.el": 1})
+
+
+def test_what_a_program_writes_is_told_from_its_stack_tables_and_code(tmp_path):
+    """A page of data and one of the stack: the first alone counts as copied."""
+    path = linked(tmp_path, "start:\nstp x0, x30, [sp, #-16]!\nstr x0, [x0]\nldp x0, x30, [sp], #16\nret\n")
+    settings = {"program.args": "0x80000000", "program.ram": "0x80000000+2MiB", "program.mmu": "on"}
+    run = relocscope.run(f"program:{path}", set=settings)
+    trace = run.trace
+    spans = {Role(int(row["role"])): (int(row["pa"]), int(row["size"])) for row in trace.ranges}
+    assert (run.outcome, run.image_bytes, run.pages) == ("completed", 4096, 1)
+    assert spans[Role.DESTINATION] == (0x8000_0000, 4096)
+    assert spans[Role.CODE] == (BASE, 16)
+    assert spans[Role.STACK][1] == 1 << 20
+    assert spans[Role.TABLE][0] >= spans[Role.STACK][0] + spans[Role.STACK][1]
+    assert BASE < spans[Role.STACK][0] < spans[Role.TABLE][0]
+    assert trace.meta["symbols"]["start"] == BASE
+
+
+def test_a_program_finds_its_stack_its_data_and_zeroes(tmp_path):
+    """It ends by a fault if one of them is not there: the stack at both ends, data behind a page, memory behind it."""
+    source = """
+        sub x1, sp, #0x10, lsl #12
+        str x0, [x1]
+        str x0, [sp, #-16]!
+        adr x2, far
+        ldr x3, [x2]
+        movz x4, #0x5678
+        cmp x3, x4
+        b.ne wrong
+        ldr x3, [x2, #8]
+        cbnz x3, wrong
+        ret
+    wrong:
+        brk #0
+        .balign 4096
+    far:
+        .quad 0x5678
+    """
+    path = linked(tmp_path, source)
+    for el in (1, 2):
+        run = relocscope.run(f"program:{path}", set={"program.el": el})
+        assert (run.outcome, run.boot) == ("completed", {1: "el1", 2: "nvhe"}[el])
+
+
+def test_a_fault_is_no_good_ending_and_names_a_symbol(tmp_path):
+    path = linked(tmp_path, "start: nop\nbad: ldr x0, [x0]\nret")
+    run = relocscope.run(f"program:{path}")
+    assert run.trace.meta["image_ok"] is False
+    assert run.trace.meta["symbols"]["bad"] == int(run.fault["elr"], 0)
+
+
+def test_instruction_caches_can_be_left_off_and_on():
+    settings = RAM | {"program.mmu": "on"}
+    on, off = (relocscope.run(f"{MEMCPY}@copy_pairs", set=settings | {"copy.sctlr_i": bit}) for bit in (1, 0))
+    assert [run.copy["icache"] for run in (on, off)] == [True, False]
 
 
 def test_programs_can_be_swept(tmp_path):
