@@ -1,5 +1,6 @@
 """From a Case to a Trace: the only place of this package that speaks to `asm` and `emu`."""
 
+import gc
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from emu.ram_guest import RamGuest
     from emu.segments import KexecLoad
     from traces.trace import Trace
+
+_LARGE_BYTES = 64 << 20
 
 
 @lru_cache(maxsize=4)
@@ -54,7 +57,11 @@ def emulate(case: Case) -> "Trace":
     from emu.scenario import prepare
 
     with compiled_meanwhile():
-        return prepare(scenario(case)).run().trace
+        trace = prepare(scenario(case)).run().trace
+    if trace.meta["image_bytes"] > _LARGE_BYTES:
+        # The machine is a cycle of references with its engine's callbacks: all its memory would lie there meanwhile.
+        gc.collect()
+    return trace
 
 
 def emulate_untimed(case: Case, *, memory_map: "MemoryMap | None" = None, load: "KexecLoad | None" = None) -> "Trace":

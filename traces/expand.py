@@ -139,26 +139,27 @@ def _unfold(trace: Trace, index: _Index, start: int, stop: int, cursor: int) -> 
     table["execution"] = owner + start
     table["insn"] = insn
     table["epoch"] = index.epoch_row[np.searchsorted(index.epoch_at, owner + start, side="right") - 1]
-    static = trace.insns[insn]
-    table["size"], table["access"] = static["size"], static["access"]
-    table["va"] = _addresses(trace, static, first_value[owner])
+    # Fields, not rows: a row is a hundred bytes, and one of them is wanted.
+    table["size"], table["access"] = trace.insns["size"][insn], trace.insns["access"][insn]
+    table["va"] = _addresses(trace, insn, first_value[owner])
     _translate(trace, index, table)
     return table
 
 
-def _addresses(trace: Trace, static: Records, first_value: NDArray[np.int64]) -> NDArray[np.uint64]:
-    literal = (static["flags"] & np.uint16(InsnFlag.LITERAL)) != 0
+def _addresses(trace: Trace, insn: NDArray[np.int64], first_value: NDArray[np.int64]) -> NDArray[np.uint64]:
+    insns = trace.insns
+    literal = ((insns["flags"] & np.uint16(InsnFlag.LITERAL)) != 0)[insn]
     if not len(trace.values):
-        base = np.where(literal, static["va"], np.uint64(0))
+        base = np.where(literal, insns["va"][insn], np.uint64(0))
     else:
-        where = np.minimum(first_value + np.maximum(static["slot"].astype(np.int64), 0), len(trace.values) - 1)
-        base = np.where(literal, static["va"], trace.values[where])
-    return base + static["offset"].astype(np.uint64)  # modulo 2**64, as the architecture adds
+        where = np.minimum(first_value + np.maximum(insns["slot"].astype(np.int64), 0)[insn], len(trace.values) - 1)
+        base = np.where(literal, insns["va"][insn], trace.values[where])
+    return base + insns["offset"].astype(np.uint64)[insn]  # modulo 2**64, as the architecture adds
 
 
 def _translate(trace: Trace, index: _Index, table: Records) -> None:
-    epochs = trace.epochs[table["epoch"]]
-    flat = (epochs["stage1"] == 0) & (epochs["stage2"] == 0)
+    epochs = trace.epochs
+    flat = ((epochs["stage1"] == 0) & (epochs["stage2"] == 0))[table["epoch"]]
     row = np.full(len(table), -1, np.int64)
     if len(index.pages) and not flat.all():
         page = table["va"] >> np.uint64(12)
@@ -170,7 +171,7 @@ def _translate(trace: Trace, index: _Index, table: Records) -> None:
     found = row >= 0
     table["translation"] = row
     table["pa"] = np.where(flat, table["va"], NO_PA)
-    table["memory_type"] = np.where(flat, epochs["flat_type"], NO_TYPE)
-    used = trace.translations[row[found]]
-    table["pa"][found] = used["pa"] | (table["va"][found] & np.uint64(0xFFF))
-    table["memory_type"][found] = used["memory_type"]
+    table["memory_type"] = np.where(flat, epochs["flat_type"][table["epoch"]], NO_TYPE)
+    used = row[found]
+    table["pa"][found] = trace.translations["pa"][used] | (table["va"][found] & np.uint64(0xFFF))
+    table["memory_type"][found] = trace.translations["memory_type"][used]

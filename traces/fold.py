@@ -47,7 +47,18 @@ def stretches(trace: Trace, start: int = 0, stop: int | None = None) -> Iterator
 
 def instruction_count(trace: Trace, start: int = 0, stop: int | None = None) -> int:
     """Count the instructions retired."""
-    return int(executed_counts(trace, start, stop).sum())
+    return int(_retired(trace, start, len(trace.executions) if stop is None else stop).sum())
+
+
+def _retired(trace: Trace, start: int, stop: int) -> NDArray[np.int64]:
+    """Count the instructions that executions of each block retired; in pieces, for a run is longer than its tables."""
+    retired = np.zeros(len(trace.blocks), np.int64)
+    for at in range(start, stop, CHUNK_EXECUTIONS):
+        until = min(at + CHUNK_EXECUTIONS, stop)
+        counts = executed_counts(trace, at, until)
+        # Whole numbers of less than 2**53: exact.
+        retired += np.bincount(trace.executions[at:until], counts, len(retired)).astype(np.int64)
+    return retired
 
 
 def access_count(trace: Trace, start: int = 0, stop: int | None = None) -> int:
@@ -73,13 +84,12 @@ def data_types(trace: Trace, start: int = 0, stop: int | None = None) -> dict[Me
 def fetch_types(trace: Trace, start: int = 0, stop: int | None = None) -> dict[MemoryType, int]:
     """Count retired instructions by the memory type of their fetch."""
     counts: Counter[MemoryType] = Counter()
-    pages = {(int(t["epoch"]), int(t["page"])): int(t["fetch_type"]) for t in trace.translations}
+    of_code = trace.translations[np.isin(trace.translations["page"], trace.blocks["va"] >> np.uint64(12))]
+    pages = {(int(t["epoch"]), int(t["page"])): int(t["fetch_type"]) for t in of_code}
     for epoch, first, end in stretches(trace, start, stop):
         regime = trace.epochs[epoch]
         flat = not (regime["stage1"] or regime["stage2"])
-        retired = np.bincount(
-            trace.executions[first:end], weights=executed_counts(trace, first, end), minlength=len(trace.blocks)
-        )
+        retired = _retired(trace, first, end)
         for block in np.flatnonzero(retired):
             page = (epoch, int(trace.blocks[block]["va"]) >> 12)
             kind = int(regime["flat_fetch_type"]) if flat else pages.get(page, int(regime["flat_fetch_type"]))
@@ -176,7 +186,8 @@ def _sorted(counts: Counter[MemoryType]) -> dict[MemoryType, int]:
 
 
 def _data_accesses(trace: Trace, first: int, end: int) -> int:
-    whole = int(trace.blocks["accesses"].astype(np.int64)[trace.executions[first:end]].sum())
+    ran = np.bincount(trace.executions[first:end], minlength=len(trace.blocks))
+    whole = int(ran @ trace.blocks["accesses"].astype(np.int64))
     cuts = trace.marks[trace.marks["kind"] == Mark.TRUNCATE]
     for mark in cuts[(cuts["at"] > first) & (cuts["at"] <= end)]:
         block = trace.blocks[trace.executions[int(mark["at"]) - 1]]

@@ -182,8 +182,8 @@ def _events(trace: Trace, table: Records, kinds: NDArray[np.uint8]) -> NDArray[n
     ).astype(np.uint8)
     maintains = table["access"] == Access.MAINTAIN
     events = np.where(maintains, kinds[table["insn"]], stores)
-    epochs = trace.epochs[table["epoch"]]
-    upgraded = (events == Event.INVALIDATE) & (epochs["stage2"] == 1) & (epochs["el"] <= 1)
+    cleans = (trace.epochs["stage2"] == 1) & (trace.epochs["el"] <= 1)
+    upgraded = (events == Event.INVALIDATE) & cleans[table["epoch"]]
     return np.where(upgraded, np.uint8(Event.CLEAN), events)
 
 
