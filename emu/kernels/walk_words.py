@@ -92,7 +92,6 @@ FAULT_EXTERNAL = np.int64(5)
 """A descriptor lies where there is no RAM: synchronous external abort on the walk."""
 
 # traces.schema.MemoryType and Shareability: frozen here, because Numba does not know IntEnum members of other modules.
-NGNRNE = np.int64(0)
 NORMAL_NC = np.int64(4)
 NORMAL_WT = np.int64(5)
 NORMAL_WB = np.int64(6)
