@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from caches import CoreConfig
+    from relocscope.answers.indices import Sensitivities
     from relocscope.answers.reaching import Reach
     from relocscope.attached import Model
     from relocscope.calibration import Calibration
@@ -24,7 +25,19 @@ if TYPE_CHECKING:
     from relocscope.runs import Run
     from relocscope.sweeping.table import Table
 
-__all__ = ["attach", "calibrate", "cases", "check", "cores", "explain", "reach", "run", "sweep", "theories"]
+__all__ = [
+    "attach",
+    "calibrate",
+    "cases",
+    "check",
+    "cores",
+    "explain",
+    "reach",
+    "run",
+    "sensitivities",
+    "sweep",
+    "theories",
+]
 
 
 def run(
@@ -165,11 +178,8 @@ def sweep(
     Values are lists or what `relocscope sweep --grid` takes. What is in the directory `out` is not computed again;
     without one nothing is kept. `workers`: processes, 0 or 1 for none but this one; `scheduler`: a Dask scheduler.
     """
-    from pathlib import Path
-    from tempfile import TemporaryDirectory
-
     from relocscope.sweeping.plan import Plan
-    from relocscope.sweeping.sweep import Means, default_workers, run
+    from relocscope.sweeping.sweep import Means, default_workers, run_kept
 
     plan = Plan(
         cases=(case,) if isinstance(case, str) else tuple(case),
@@ -185,10 +195,44 @@ def sweep(
         design_seed=design_seed,
     )
     means = Means(default_workers() if workers is None else workers, scheduler)
-    if out is not None:
-        return run(plan, Path(out), means)
-    with TemporaryDirectory(prefix="relocscope-sweep-") as directory:
-        return run(plan, Path(directory), means)
+    return run_kept(plan, out, means)
+
+
+def sensitivities(
+    case: str | Sequence[str],
+    *,
+    method: str = "morris",
+    ranges: Mapping[str, Any] | None = None,
+    groups: int = 10,
+    seed: int = 1,
+    core: str | None = None,
+    size: str | int | None = None,
+    set: Mapping[str, Any] | None = None,  # noqa: A002
+    sample: bool = False,
+    out: "Path | str | None" = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+) -> "Sensitivities":
+    """Tell which keys a time hangs on, or the speed-up of two cases: `morris`, `sobol-indices` or `one-at-a-time`.
+
+    Without `ranges`: over the estimates of the core that move a time here. `.tornado()` draws it; the sweep is `.table`.
+    """
+    from relocscope.answers.asking import asking_plan
+    from relocscope.answers.indices import sensitivities as computed
+    from relocscope.sweeping.sweep import Means, default_workers, run_kept
+
+    plan = asking_plan(
+        (case,) if isinstance(case, str) else tuple(case),
+        core=core,
+        settings=_settings(size, set),
+        sample=sample,
+        ranges=ranges,
+        design=method,
+        groups=groups,
+        seed=seed,
+    )
+    means = Means(default_workers() if workers is None else workers, scheduler)
+    return computed(run_kept(plan, out, means))
 
 
 def reach(

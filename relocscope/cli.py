@@ -20,6 +20,7 @@ from relocscope.commands import (
     report,
     run,
     selftest,
+    sensitivity,
     shell,
     step,
     sweep,
@@ -35,7 +36,14 @@ _BAD_INPUT, _INTERRUPTED = 2, 130
 
 _SECTIONS: Mapping[str, Sequence[click.Command]] = {
     "Understand a relocation": (explain.explain, run.run, report.report, step.step, check.check),
-    "Many runs, and other tools": (sweep.sweep, misses.misses, reach.reach, theories.theories, trace.trace),
+    "Many runs, and other tools": (
+        sweep.sweep,
+        sensitivity.sensitivity,
+        misses.misses,
+        reach.reach,
+        theories.theories,
+        trace.trace,
+    ),
     "What there is to run": (lists.cases, lists.cores, lists.mechanisms, kernel.import_),
     "The model, and your machine": (calibrate.calibrate, accuracy.validate, accuracy.microbench),
     "This program": (selftest.doctor, shell.completion, shell.man),

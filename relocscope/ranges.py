@@ -8,6 +8,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from traces.errors import InputError
@@ -31,7 +32,7 @@ class Estimate:
     @property
     def is_number(self) -> bool:
         """Whether it lies in a range; else it is one of some choices."""
-        return isinstance(self.value, int | float) and not isinstance(self.value, bool)
+        return isinstance(self.value, int | float) and not isinstance(self.value, bool | Enum)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,6 +12,7 @@ from relocscope.commands.options import core_options, json_option, settings_of, 
 
 if TYPE_CHECKING:
     from relocscope.sweeping.plan import Plan
+    from relocscope.sweeping.table import Table
 
 STATUS_INTERRUPTED = 130
 
@@ -36,12 +37,8 @@ STATUS_INTERRUPTED = 130
 @click.option("--scheduler", metavar="ADDRESS", help="Replay on the workers of a Dask scheduler: tcp://HOST:8786.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done and how long it would take; write nothing.")
 @click.option("--rate", type=float, metavar="SECONDS", help="Of one replay, for --dry-run; else one is measured.")
-@click.option(
-    "--front",
-    metavar="FILE",
-    callback=writable,
-    help="Draw bytes of SRAM against time (.svg, .png, .pdf); needs Matplotlib.",
-)
+@click.option("--front", callback=writable, metavar="FILE", help="Draw bytes of SRAM against time: .svg, .html, ...")
+@click.option("--heat-map", callback=writable, metavar="FILE", help="Draw times or speed-ups over two swept keys.")
 @json_option
 def sweep(
     cases: tuple[str, ...],
@@ -54,6 +51,7 @@ def sweep(
     dry_run: bool,
     rate: float | None,
     front: str | None,
+    heat_map: str | None,
     json_path: str | None,
     **asked: Any,
 ) -> int:
@@ -68,16 +66,16 @@ def sweep(
     if plans:
         return _list_plans()
     plan = _plan(cases, plan_name, asked)
-    picture = None if front is None else _picture(front)
+    pictures = _pictures(plan, {"--front": front, "--heat-map": heat_map})
     means = Means(default_workers() if workers is None else workers, scheduler)
     if dry_run:
-        return _survey(plan, output or Path(), means.workers, rate, json_path)
+        return show_survey_of(plan, output or Path(), means.workers, rate, json_path)
     if output is not None:
-        return _run(plan, output, means, json_path, picture)
+        return _run(plan, output, means, json_path, pictures)
     if plan.question is None:
         raise InputError("-o: must be given: the directory in which results are kept")
     with TemporaryDirectory(prefix="relocscope-sweep-") as directory:
-        return _run(plan, Path(directory), means, json_path, picture, kept=False)
+        return _run(plan, Path(directory), means, json_path, pictures, kept=False)
 
 
 def _list_plans() -> int:
@@ -106,8 +104,8 @@ def _plan(cases: tuple[str, ...], name: str | None, asked: Mapping[str, Any]) ->
         "settings": settings_of(asked["settings"], asked["size"]),
         "sample": asked["sample"],
         "skip_impossible": asked["skip_impossible"],
-        "grid": _pairs("--grid", asked["grid"]),
-        "ranges": _pairs("--range", asked["ranges"]),
+        "grid": pairs("--grid", asked["grid"]),
+        "ranges": pairs("--range", asked["ranges"]),
         "samples": asked["samples"],
         "design": asked["design"],
         "design_seed": asked["design_seed"],
@@ -125,7 +123,8 @@ def _plan(cases: tuple[str, ...], name: str | None, asked: Mapping[str, Any]) ->
     return dataclasses.replace(plan, **given)
 
 
-def _pairs(option: str, texts: tuple[str, ...]) -> dict[str, str]:
+def pairs(option: str, texts: tuple[str, ...]) -> dict[str, str]:
+    """Read KEY=VALUES of an option that may be repeated."""
     from traces.errors import InputError
 
     found: dict[str, str] = {}
@@ -139,7 +138,8 @@ def _pairs(option: str, texts: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-def _survey(plan: "Plan", directory: Path, workers: int, rate: float | None, json_path: str | None) -> int:
+def show_survey_of(plan: "Plan", directory: Path, workers: int, rate: float | None, json_path: str | None) -> int:
+    """Say what a plan comes to and how long it would take."""
     from relocscope.progress import Progress
     from relocscope.sweeping.survey import survey
 
@@ -154,19 +154,35 @@ def _survey(plan: "Plan", directory: Path, workers: int, rate: float | None, jso
     return 0
 
 
-def _picture(name: str) -> Path:
-    """Refuse a picture that could not be drawn, before anything runs for it."""
-    from relocscope.sweeping.extras import imported
+def _pictures(plan: "Plan", asked: Mapping[str, str | None]) -> dict[str, str]:
+    """Return the files asked for by option; refuse what could not be drawn, before anything runs for it."""
+    from relocscope.sweeping.picture_files import check_suffix
     from traces.errors import InputError
 
-    if Path(name).suffix not in (".svg", ".png", ".pdf"):
-        raise InputError(f"--front: {name}: must end in .svg, .png or .pdf")
-    imported("matplotlib", "notebook")
-    return Path(name)
+    wanted = {option: path for option, path in asked.items() if path is not None}
+    for option, path in wanted.items():
+        check_suffix(path, option)
+    if "--heat-map" in wanted and len(plan.swept) != 2:
+        raise InputError(f"--heat-map: needs two swept keys, not {len(plan.swept)}; Table.heat_map in Python chooses")
+    return wanted
+
+
+def _draw(table: "Table", pictures: Mapping[str, str]) -> None:
+    from relocscope.sweeping.picture_files import blank, write_picture
+
+    for option, path in pictures.items():
+        axes = table.heat_map() if option == "--heat-map" else table.plot_front(axes=blank())
+        write_picture(axes.figure, path, option, title=" against ".join(table.plan.cases))
 
 
 def _run(
-    plan: "Plan", directory: Path, means: Any, json_path: str | None, picture: Path | None, *, kept: bool = True
+    plan: "Plan",
+    directory: Path,
+    means: Any,
+    json_path: str | None,
+    pictures: Mapping[str, str],
+    *,
+    kept: bool = True,
 ) -> int:
     from relocscope.progress import Progress
     from relocscope.sweeping.sweep import run
@@ -194,8 +210,5 @@ def _run(
             show_table(console(), table, directory)
         show_answer(console(), table)
     write_json(json_path, table.to_json())
-    if picture is not None:
-        from relocscope.sweeping.plotting import write_front
-
-        write_front(table, picture)
+    _draw(table, pictures)
     return 0

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from relocscope.sweeping.designs import ASKING
 from relocscope.sweeping.keys import bare
 from relocscope.sweeping.plan import Plan
 from relocscope.sweeping.table import best_of
@@ -13,6 +14,8 @@ Row = Mapping[str, Any]
 
 def to_confirm(plan: Plan, rows: Sequence[Row]) -> set[int]:
     """Return the points to be replayed in full: the ten best, and of two cases those at a crossing."""
+    if plan.ranges and plan.design in ASKING:  # what it asks about are all of its points, timed in one way
+        return set()
     chosen = {row["point"] for row in best_of(plan, rows)}
     if len(plan.cases) > 1:
         chosen |= _crossings(plan, [row for row in rows if row["side"] == "b" and row["speedup"] is not None])

@@ -6,9 +6,10 @@ HIGH. `LOW..HIGH` and `LOW..HIGH:log` alone are for samples.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 from typing import Any
 
@@ -26,7 +27,11 @@ MOST_POINTS = 1_000_000
 
 _MOST_DIGITS = 7
 
-SAMPLERS = ("latin-hypercube", "sobol")
+SAMPLERS = ("latin-hypercube", "sobol", "morris", "sobol-indices", "one-at-a-time")
+"""From the third on they are for `relocscope.answers.indices`, which tells what the times hang on."""
+
+ASKING = SAMPLERS[2:]
+GROUPED = ("morris", "sobol-indices")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +143,11 @@ def grid(given: Mapping[str, object]) -> list[Row]:
 
 
 def samples(given: Mapping[str, object], count: int, *, sampler: str, seed: int) -> list[Row]:
-    """Return `count` rows that fill the ranges evenly: a Latin hypercube, or Sobol's sequence scrambled by the seed."""
+    """Return rows that fill the ranges evenly: a Latin hypercube, or Sobol's sequence scrambled by the seed.
+
+    `count` of them; of the designs in GROUPED as many groups of rows, as large as `rows_in_group`; `one-at-a-time` has
+    an empty row and one for each listed value, and each end of a range, alone.
+    """
     spaces = {name: values(name, one) for name, one in given.items()}
     if sampler not in SAMPLERS:
         raise InputError(f"design: {sampler!r} must be one of {', '.join(SAMPLERS)}")
@@ -146,18 +155,38 @@ def samples(given: Mapping[str, object], count: int, *, sampler: str, seed: int)
         raise InputError(f"samples: {count} must be between 1 and {MOST_POINTS}")
     if seed < 0:
         raise InputError(f"seed: {seed} must be 0 or more")
-    if sampler == "sobol" and count & (count - 1):
+    if len(given) * count > MOST_POINTS and sampler in GROUPED:
+        raise InputError(f"samples: {count} groups over {len(given)} keys are more than {MOST_POINTS:,} points")
+    if sampler.startswith("sobol") and count & (count - 1):
         raise InputError(f"samples: {count} must be a power of two: Sobol's sequence is even only there")
-    shares = _shares(len(spaces), count, sampler, seed)
+    if sampler == "one-at-a-time":
+        return [{}, *({name: value} for name, space in spaces.items() for value in _ends(name, space))]
     return [
-        {name: _picked(name, spaces[name], share) for name, share in zip(spaces, row, strict=True)} for row in shares
+        {name: _picked(name, spaces[name], share) for name, share in zip(spaces, row, strict=True)}
+        for row in shares(len(spaces), count, sampler=sampler, seed=seed)
     ]
 
 
-def _shares(dimensions: int, count: int, sampler: str, seed: int) -> Iterator[list[float]]:
+def rows_in_group(dimensions: int, sampler: str) -> int:
+    """Return how many rows belong together: a trajectory of Morris, a sample of Sobol' indices; else each is alone."""
+    return {"morris": dimensions + 1, "sobol-indices": dimensions + 2}.get(sampler, 1)
+
+
+@lru_cache(maxsize=4)
+def shares(dimensions: int, count: int, *, sampler: str, seed: int) -> Sequence[Sequence[float]]:
+    """Return the design in the unit cube: of each row, how far along each key's values it is (0 to 1)."""
+    if sampler in GROUPED:
+        from relocscope.sweeping.salib import design
+
+        return design(dimensions, count, method=sampler, seed=seed)
     qmc = imported("scipy.stats.qmc", "statistics")
     kind = qmc.LatinHypercube if sampler == "latin-hypercube" else qmc.Sobol
-    yield from kind(d=dimensions, rng=np.random.default_rng(seed)).random(count).tolist()
+    found: list[list[float]] = kind(d=dimensions, rng=np.random.default_rng(seed)).random(count).tolist()
+    return found
+
+
+def _ends(name: str, space: "list[Any] | Range") -> list[Any]:
+    return [_picked(name, space, share) for share in (0.0, 1.0)] if isinstance(space, Range) else space
 
 
 def _picked(name: str, space: "list[Any] | Range", share: float) -> Any:

@@ -1,12 +1,10 @@
 """Pictures of a sweep's table."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from relocscope.sweeping.extras import imported
 from relocscope.sweeping.keys import bare, key
 from traces.errors import InputError
-from traces.replacing import replacing
 
 if TYPE_CHECKING:
     from relocscope.sweeping.table import Table
@@ -50,15 +48,6 @@ def plot_front(table: "Table", *, axes: Any = None) -> Any:
     axes.set_ylabel(f"{table.plan.cases[-1]} [ms, modelled]")
     axes.legend(fontsize="small")
     return axes
-
-
-def write_front(table: "Table", path: Path) -> None:
-    """Write the picture of the front to a file, in the format that its name ends in."""
-    matplotlib = imported("matplotlib", "notebook")
-    figure = imported("matplotlib.figure", "notebook").Figure(layout="constrained")
-    plot_front(table, axes=figure.subplots())
-    with replacing(path, "--front") as stream, matplotlib.rc_context({"svg.hashsalt": "relocscope"}):
-        figure.savefig(stream, format=path.suffix[1:], metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
 def _named(name: str, unit: str) -> str:

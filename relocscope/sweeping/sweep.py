@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Set
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from relocscope.operand import Operand
@@ -188,6 +189,14 @@ def run(plan: Plan, directory: Path, means: Means, progress: Progress | None = N
     table = Table(plan=plan, rows=rows, base=base, captures=len(sweep.captures()), model=sweep.model, host=host)
     table.write(directory)
     return table
+
+
+def run_kept(plan: Plan, out: Path | str | None, means: Means) -> Table:
+    """Do the same with what is kept in `out`; without it, nothing is."""
+    if out is not None:
+        return run(plan, Path(out), means)
+    with TemporaryDirectory(prefix="relocscope-sweep-") as directory:
+        return run(plan, Path(directory), means)
 
 
 def _listed(side: Side | None) -> list[Side]:

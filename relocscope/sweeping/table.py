@@ -106,6 +106,12 @@ class Table:
 
         return plot_front(self, **options)
 
+    def heat_map(self, x: str | None = None, y: str | None = None, of: str | None = None, **options: Any) -> Any:
+        """Draw times or speed-ups over two swept keys (`sweeping.heat_map`); return Matplotlib's axes."""
+        from relocscope.sweeping.heat_map import heat_map
+
+        return heat_map(self, x, y, of, **options)
+
     def _repr_html_(self) -> str:
         from relocscope.report.notebook import sweep_html
 
