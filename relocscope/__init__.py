@@ -215,7 +215,7 @@ def sensitivities(
 ) -> "Sensitivities":
     """Tell which keys a time hangs on, or the speed-up of two cases: `morris`, `sobol-indices` or `one-at-a-time`.
 
-    Without `ranges`: over the estimates of the core that move a time here. `.tornado()` draws it; the sweep is `.table`.
+    Without `ranges`: the estimates of the core that move a time here. `.tornado()` draws it, `.table` is the sweep.
     """
     from relocscope.answers.asking import asking_plan
     from relocscope.answers.indices import sensitivities as computed

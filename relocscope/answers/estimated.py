@@ -1,4 +1,4 @@
-"""Estimated: the numbers of a core that are only estimated and move the time of a case, with the values they may have."""
+"""Estimated: the numbers of a core that are only estimated and move the time of a case, and the values of each."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any

@@ -15,7 +15,7 @@ from relocscope.ranges import between
 from relocscope.sweeping.designs import ASKING, Range, rows_in_group, shares, values
 from relocscope.sweeping.keys import bare, key
 from relocscope.sweeping.points import plain_value
-from relocscope.sweeping.salib import indices
+from relocscope.sweeping.salib import STEP, Indices, indices
 from traces.errors import InputError
 from traces.replacing import replacing
 
@@ -36,10 +36,11 @@ Numbers = Mapping[str, float | None]
 class Mover:
     """One key: the values that it was given, and its indices.
 
-    `morris`: `mu_star` (what moving it over all of its values does on average, in the answer's unit), `mu` (the same
-    with its sign), `sigma` (how much that differs from place to place), `mu_star_conf`. `sobol-indices`: `s1` (share of
-    the variance that it explains alone), `st` (with all that it does together with others), `s1_conf`, `st_conf`.
-    `one-at-a-time`: `low` and `high`, the answers that it reaches alone. `_conf` is half of a 95 % interval.
+    `morris`: `mu_star` (what moving it over its range does on average, or from one listed value to another, in the
+    answer's unit), `mu` (the same with its sign), `sigma` (how that differs from place to place), `mu_star_conf`.
+    `sobol-indices`: `s1` (share of the variance that it explains alone), `st` (with all that it does together with
+    others), `s1_conf`, `st_conf`. `one-at-a-time`: `low` and `high`, the answers that it reaches alone. `_conf` is half
+    of a 95 % interval.
     """
 
     key: str
@@ -196,7 +197,7 @@ def _of_groups(
     found = []
     for (what, case), reached, numbers in zip(answers, given, computed, strict=True):
         movers = [
-            Mover(key=name, values=values_text(one), numbers={index: each[at] for index, each in numbers.items()})
+            Mover(key=name, values=values_text(one), numbers=_of_key(plan.design, name, one, numbers, at))
             for at, (name, one) in enumerate(plan.ranges.items())
         ]
         found.append(
@@ -206,6 +207,13 @@ def _of_groups(
             )
         )  # fmt: skip
     return found
+
+
+def _of_key(design: str, name: str, given: Any, computed: Indices, at: int) -> Numbers:
+    """Return the indices of one key. Between listed values there is nothing, and no whole way: a change is a change."""
+    listed = design == "morris" and not isinstance(values(name, given), Range)
+    scale = STEP if listed else 1.0
+    return {index: None if each[at] is None else (each[at] or 0.0) * scale for index, each in computed.items()}
 
 
 def weight(mover: Mover) -> float:

@@ -27,7 +27,8 @@ def heat_map(table: "Table", x: str | None = None, y: str | None = None, of: str
     are held at the values given in `at` (dots written as __). Cells without a number are hatched.
     """
     swept = list(dict.fromkeys(map(bare, table.plan.swept)))
-    x, y = x or next((name for name in swept if name != y), None), y or next((n for n in swept if n != x), None)
+    x = x or next((name for name in swept if name != y), None)
+    y = y or next((name for name in swept if name != x), None)
     of = of or ("speedup" if len(table.plan.cases) > 1 else "seconds")
     if x not in swept or y not in swept or x == y or of not in ("seconds", "speedup"):
         raise InputError("heat map: needs two of the swept keys, and seconds or speedup of them")

@@ -18,6 +18,9 @@ from traces.errors import InputError
 LEVELS = 4
 """Values of each key that Morris' trajectories visit: 0, a third, two thirds and all of the way along its range."""
 
+STEP = 2 / 3
+"""How far along its values each step of a trajectory moves a key; effects are per whole way."""
+
 CONFIDENCE = 0.95
 
 Rows = Sequence[Sequence[float]]
