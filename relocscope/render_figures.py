@@ -15,9 +15,12 @@ def show_accuracy(out: Console, table: Table) -> None:
     if not table.rows:
         out.print("nothing published about this core can be compared; docs/accuracy.md says what was left out")
         return
-    shown = plain_table("row", "published", "model", "error", "", right=(1, 2, 3))
+    # 80 columns have room for one of the two
+    last = "may be" if table.intervals else "error"
+    shown = plain_table("row", "published", "model", last, "", right=(1, 2, 3))
     for row in table.rows:
-        shown.add_row(row.id, _value(row.reference, row), _value(row.model, row), f"{row.error:+.1%}", _state(row))
+        figure = _between(row) if table.intervals else f"{row.error:+.1%}"
+        shown.add_row(row.id, _value(row.reference, row), _value(row.model, row), figure, _state(row))
     out.print(shown)
     out.print()
     for row in table.rows:
@@ -31,6 +34,17 @@ def show_accuracy(out: Console, table: Table) -> None:
             f"[bold]{len(predicted)} predicted rows: mean absolute error {mean:.1%} (goal {GOAL_MEAN:.0%}), "
             f"worst {worst:.1%} (goal {GOAL_WORST:.0%}), {missed} beyond it[/]"
         )
+    if table.intervals:
+        within, of = table.intervals["within"], table.intervals["of"]
+        out.print(f"of {of} predicted rows, {within} have the published figure within what the estimates leave open")
+
+
+def _between(row: Row) -> str:
+    if row.low is None or row.high is None:
+        return "-"
+    low, high = (_value(value, row) for value in (row.low, row.high))
+    same = low.partition(" ")[2] == high.partition(" ")[2]
+    return f"{low.partition(' ')[0] if same else low} to {high}"
 
 
 def show_microbenchmarks(out: Console, measured: Microbenchmarks) -> None:
@@ -60,4 +74,6 @@ def _value(value: float, row: Row) -> str:
 def _state(row: Row) -> str:
     if row.disputed or row.calibrated:
         return "disputed" if row.disputed else "calibrated"
-    return "[yellow]misses[/]" if abs(row.error) > GOAL_WORST else ""
+    if abs(row.error) > GOAL_WORST:
+        return "[yellow]misses[/]"
+    return "outside" if row.within is False else ""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from rich.console import Console
 from rich.markup import escape
 
-from relocscope.answers.indices import Answered, Mover, Sensitivities, weight
+from relocscope.answers.indices import Answered, Mover, Sensitivities, listed, weight
 from relocscope.quantities import percent
 from relocscope.render import plain_table
 from relocscope.sweeping.keys import bare, key
@@ -13,9 +13,6 @@ from traces.sizes import parse_size, size_text
 
 LISTED = 15
 """Keys shown of each answer."""
-
-NOTHING = 1e-3
-"""Share of the first key's weight below which a key is not listed."""
 
 MOST_VALUES = 3
 """Values of a key that are shown one by one."""
@@ -55,9 +52,8 @@ def _show_answer(out: Console, method: str, answer: Answered) -> None:
         low, high = answer.interval
         usual += f", all together {amount(answer, low)} to {amount(answer, high)}"
     out.print(f"[bold]{escape(what)}[/]: {reach}{usual}")
-    heaviest = weight(answer.movers[0])
-    listed = [mover for mover in answer.movers if weight(mover) > NOTHING * heaviest][:LISTED]
-    if not listed:
+    shown_movers = listed(answer)[:LISTED]
+    if not weight(shown_movers[0]):
         out.print("  nothing of it moves that")
         return
     columns = {"morris": ("moves it by", "", "uneven"), "sobol-indices": ("alone", "", "in all", "")}
@@ -65,11 +61,11 @@ def _show_answer(out: Console, method: str, answer: Answered) -> None:
     shown = plain_table(*heads, right=range(2, len(heads)))
     for column in (shown.columns[0], *shown.columns[2:]):
         column.no_wrap = True
-    for mover in listed:
+    for mover in shown_movers:
         shown.add_row(escape(mover.key), escape(_values(mover)), *_figures(method, answer, mover))
     out.print(shown)
-    if len(answer.movers) > len(listed):
-        out.print(f"and {len(answer.movers) - len(listed)} keys that move it less, or not at all")
+    if len(answer.movers) > len(shown_movers):
+        out.print(f"and {len(answer.movers) - len(shown_movers)} keys that move it less, or not at all")
 
 
 def _figures(method: str, answer: Answered, mover: Mover) -> tuple[str, ...]:
@@ -96,13 +92,13 @@ def _figures(method: str, answer: Answered, mover: Mover) -> tuple[str, ...]:
 def _values(mover: Mover) -> str:
     name = bare(mover.key)
     unit = key(name).unit
-    listed = mover.values.split(",")
-    if unit == "bytes" and len(listed) > 1:
-        listed = [size_text(parse_size(each, name)) for each in listed]
-    if len(listed) > MOST_VALUES:
-        return f"{listed[0]}, ... {listed[-1]}"
+    each_value = mover.values.split(",")
+    if unit == "bytes" and len(each_value) > 1:
+        each_value = [size_text(parse_size(each, name)) for each in each_value]
+    if len(each_value) > MOST_VALUES:
+        return f"{each_value[0]}, ... {each_value[-1]}"
     if unit == "bytes":
-        return ", ".join(listed)
+        return ", ".join(each_value)
     text = mover.values.removesuffix(":log").replace("..", " to ").replace(",", ", ")
     return f"{text} {unit}" if unit and " to " in text else text
 

@@ -38,6 +38,14 @@ class Row:
     disputed: bool
     source: str
     note: str
+    low: float | None = None
+    """Between `low` and `high` the model's figure lies as far as the estimates go; None where not asked for."""
+    high: float | None = None
+
+    @property
+    def within(self) -> bool | None:
+        """Whether the published figure lies between them."""
+        return None if self.low is None or self.high is None else self.low <= self.reference <= self.high
 
     @property
     def error(self) -> float:
@@ -73,7 +81,15 @@ class Table:
             "predicted": len(self.predicted),
             "missed": [row.id for row in self.predicted if abs(row.error) > GOAL_WORST],
             "goal": {"mape": GOAL_MEAN, "worst": GOAL_WORST},
+            "intervals": self.intervals,
         }
+
+    @property
+    def intervals(self) -> dict[str, int] | None:
+        """How many predicted rows lie within their intervals, `of` how many; None where none was asked for."""
+        if all(row.within is None for row in self.rows):
+            return None
+        return {"within": sum(bool(row.within) for row in self.predicted), "of": len(self.predicted)}
 
 
 def mean_error(rows: Sequence[Row]) -> float | None:
@@ -89,7 +105,8 @@ def worst_error(rows: Sequence[Row]) -> float | None:
 def _plain(row: Row) -> dict[str, Any]:
     facts = asdict(row) | {"model": float(f"{row.model:.6g}"), "error": round(row.error, 4)}
     order = ("id", "kind", "case", "core", "bytes", "reference", "model", "unit", "error")
-    return {key: facts[key] for key in (*order, "calibrated", "disputed", "source", "note")}
+    span = {name: None if facts[name] is None else float(f"{facts[name]:.6g}") for name in ("low", "high")}
+    return {key: facts[key] for key in (*order, "calibrated", "disputed", "source", "note")} | span
 
 
 @cache
@@ -128,8 +145,7 @@ def validate(
         rows.append(_published(entry))
     for done, board in enumerate(boards, len(mails)):
         step(done, len(mails) + len(boards))
-        config = (configs or {}).get(board["core"]) or caches.core(board["core"])
-        rows.extend(_of_board(board, config.override(board["set"]) if "set" in board else config))
+        rows.extend(board_rows(board, board_config(board, configs)))
     return Table(tuple(rows))
 
 
@@ -159,7 +175,15 @@ def _relocation(case: str, core: str, size: int) -> float:
     return relocscope.run(case, core=core, size=size).seconds
 
 
-def _of_board(board: Mapping[str, Any], config: "CoreConfig") -> Iterator[Row]:
+def board_config(board: Mapping[str, Any], configs: Mapping[str, "CoreConfig"] | None = None) -> "CoreConfig":
+    """Return the core that a benchmark ran on: a preset, or what stands in for it, as that board was set up."""
+    import caches
+
+    config = (configs or {}).get(board["core"]) or caches.core(board["core"])
+    return config.override(board["set"]) if "set" in board else config
+
+
+def board_rows(board: Mapping[str, Any], config: "CoreConfig") -> Iterator[Row]:
     """Yield the rows of one benchmark run on one board."""
     label = f"@{board['label']}" if "label" in board else ""
     leaf = parse_size(board.get("leaf", "4KiB"), board["source"])

@@ -28,6 +28,9 @@ FILE = "sensitivity.json"
 LEAST_GROUPS = 4
 """Fewer whole groups than that say nothing."""
 
+NOTHING = 1e-3
+"""Share of the first key's weight below which a key is not shown."""
+
 Row = Mapping[str, Any]
 Numbers = Mapping[str, float | None]
 
@@ -222,6 +225,13 @@ def weight(mover: Mover) -> float:
     if "low" in numbers:
         return float((numbers["high"] or 0.0) - (numbers["low"] or 0.0))
     return float(numbers.get("mu_star", numbers.get("st")) or 0.0)
+
+
+def listed(answer: Answered) -> list[Mover]:
+    """Return the keys worth showing: those with more than a thousandth of what the first one does, or the first."""
+    return [mover for mover in answer.movers if weight(mover) > NOTHING * weight(answer.movers[0])] or [
+        answer.movers[0]
+    ]
 
 
 def _ordered(movers: Sequence[Mover]) -> tuple[Mover, ...]:

@@ -8,10 +8,17 @@ from traces.replacing import replacing
 
 @click.command(short_help="Compare the model with every published figure.")
 @click.option("--core", metavar="NAME", help="Only the rows of this core (`relocscope cores`).")
+@click.option("--intervals", is_flag=True, help="Move each estimate: what the figures may be; takes half an hour.")
+@click.option("--workers", type=click.IntRange(0, 1024), metavar="N", help="Processes, with --intervals; one a CPU.")
 @click.option("--write", "page", metavar="FILE", help="Write the page docs/accuracy.md as well.")
 @json_option
-def validate(core: str | None, page: str | None, json_path: str | None) -> None:
-    """Compare the model with every published figure of the cores that ship; takes some minutes."""
+def validate(
+    core: str | None, page: str | None, json_path: str | None, *, intervals: bool, workers: int | None
+) -> None:
+    """Compare the model with every published figure of the cores that ship; takes some minutes.
+
+    With --intervals, each of the model's figures has the interval that the core's estimates leave open, to first order.
+    """
     from relocscope.accuracy import accuracy_page
     from relocscope.progress import Progress
     from relocscope.validate import validate as fill
@@ -21,6 +28,12 @@ def validate(core: str | None, page: str | None, json_path: str | None) -> None:
         raise InputError("--write: the page has all cores; give it without --core")
     with Progress("running what was published") as progress:
         table = fill([core] if core else [], step=progress.step)
+    if intervals:
+        from relocscope.sweeping.sweep import default_workers
+        from relocscope.uncertainty import with_intervals
+
+        with Progress("moving every estimate") as progress:
+            table = with_intervals(table, default_workers() if workers is None else workers, progress.step)
     if wants_text(json_path):
         from relocscope.render import console
         from relocscope.render_figures import show_accuracy

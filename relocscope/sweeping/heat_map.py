@@ -34,7 +34,7 @@ def heat_map(table: "Table", x: str | None = None, y: str | None = None, of: str
         raise InputError("heat map: needs two of the swept keys, and seconds or speedup of them")
     cells = _cells(table, x, y, of, {name.replace("__", "."): one for name, one in at.items()})
     across, up = (_ordered({place[side] for place in cells}) for side in (0, 1))
-    unit, scale = _unit(of, [one for one in cells.values() if one is not None])
+    unit, scale = _unit(table.plan.cases, of, [one for one in cells.values() if one is not None])
     grid = [[_at(cells, column, row, scale) for column in across] for row in up]
     if axes is None:
         size = (max(5.0, 1.8 + 0.75 * len(across)), max(3.5, 1.2 + 0.45 * len(up)))
@@ -60,12 +60,12 @@ def _ordered(found: set[Any]) -> list[Any]:
     return sorted(found, key=lambda one: (one is None, isinstance(one, str), one if one is not None else 0))
 
 
-def _unit(of: str, given: Sequence[float]) -> tuple[str, float]:
+def _unit(cases: Sequence[str], of: str, given: Sequence[float]) -> tuple[str, float]:
     if of == "speedup":
-        return "speed-up", 1.0
+        return (f"speed-up of {cases[-1]}"), 1.0
     most = max(given)
     name, scale = ("s", 1.0) if most >= 1 else ("ms", 1e3) if most >= 1e-3 else ("µs", 1e6)
-    return f"time [{name}]", scale
+    return f"time of {cases[-1]} [{name}]", scale
 
 
 def _at(cells: dict[tuple[Any, Any], float | None], column: Any, row: Any, scale: float) -> float:
@@ -92,7 +92,7 @@ def _drawn(axes: Any, grid: Sequence[Sequence[float]], across: tuple[str, Sequen
         for row, cells in enumerate(grid):
             for column, number in enumerate(cells):
                 if not math.isnan(number):
-                    dark = image.norm(number) > 0.5
+                    bright = image.norm(number) > 0.5
                     axes.text(column, row, f"{number:.3g}", ha="center", va="center", fontsize="small",
-                              color="black" if dark else "white")  # fmt: skip
+                              color="black" if bright else "white")  # fmt: skip
     return axes

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from relocscope.answers.indices import Answered, Mover, Sensitivities
+from relocscope.answers.indices import Answered, Mover, Sensitivities, listed
 from relocscope.sweeping.extras import imported
 from relocscope.sweeping.picture_files import blank
 from traces.errors import InputError
@@ -27,10 +27,10 @@ def tornado_of(answer: Answered, method: str, *, axes: Any = None) -> Any:
     scale, unit = _scaled(answer)
     what = f"time of {answer.case}" if answer.what == "seconds" else "speed-up"
     if method == "one-at-a-time":
-        spans = [(one.key, one.numbers["low"] or 0.0, one.numbers["high"] or 0.0) for one in answer.movers]
+        spans = [(one.key, one.numbers["low"] or 0.0, one.numbers["high"] or 0.0) for one in listed(answer)]
         scaled = [(name, low * scale, high * scale) for name, low, high in spans]
         return _around(axes, scaled, (answer.usual or 0.0) * scale, f"{what}{unit}, with that number alone moved")
-    shown = answer.movers[:SHOWN]
+    shown = listed(answer)[:SHOWN]
     axes = axes or _alone(len(shown))
     if method == "morris":
         _bars(axes, shown, "mu_star", 0.0, 0.7, BLUE, "mean effect (μ*), 95 % interval", scale)
@@ -60,7 +60,7 @@ def tornado_of_estimates(speedup: float | None, found: "Sensitivity", *, axes: A
 
 def figure_of(found: Sensitivities) -> Any:
     """Return a figure of all answers, one above the other."""
-    rows = [min(SHOWN, len(answer.movers)) for answer in found.answers]
+    rows = [min(SHOWN, len(listed(answer))) for answer in found.answers]
     heights = [_FRAME_INCHES + _BAR_INCHES * count for count in rows]
     figure = imported("matplotlib.figure", "notebook").Figure((_WIDTH_INCHES, sum(heights)), layout="constrained")
     many = figure.subplots(len(rows), height_ratios=heights, squeeze=False)
@@ -93,6 +93,8 @@ def _bars(
 
 def _named(axes: Any, names: Sequence[str]) -> None:
     axes.set_yticks(range(len(names)), names)
+    axes.use_sticky_edges = False  # the longest bar stays clear of the frame
+    axes.margins(x=0.05)
     axes.invert_yaxis()
     axes.grid(axis="x", alpha=0.3)
     axes.set_axisbelow(True)
