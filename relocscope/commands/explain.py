@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from relocscope.commands.options import json_option, machine_options, settings_of, wants_text, write_json
+from relocscope.commands.options import json_option, machine_options, settings_of, wants_text, writable, write_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,12 +24,17 @@ if TYPE_CHECKING:
 @click.argument("a", metavar="[A]", required=False)
 @click.argument("b", metavar="[B]", required=False)
 @click.option("--within", "group", metavar="GROUP", help="Take one group apart (`relocscope mechanisms` lists them).")
+@click.option(
+    "--tornado", callback=writable, metavar="FILE", help="Draw the estimates that move the speed-up: .svg, .html, ..."
+)
 @machine_options
 @json_option
 def explain(
     a: str | None,
     b: str | None,
+    *,
     group: str | None,
+    tornado: str | None,
     core: str | None,
     size: str | None,
     settings: tuple[str, ...],
@@ -53,6 +58,10 @@ def explain(
 
     if group is not None:
         check_group(group)
+    if tornado is not None:
+        from relocscope.sweeping.picture_files import check_suffix
+
+        check_suffix(tornado, "--tornado")
     if a is not None and b is None:
         a, b = FOUNDING_QUESTION[0], a
     subjects = sides(
@@ -73,8 +82,18 @@ def explain(
     asked = json_path is not None or group is not None
     differ = speedup(of_a, of_b) is not None and abs(of_a.cycles - of_b.cycles) > SAME_WITHIN * of_a.cycles
     found = _replayed(out, of_a, of_b, verdict, attributed if asked or differ else None, group)
+    if tornado is not None:
+        _draw(found, tornado)
     if json_path is not None:
         write_json(json_path, found.to_json())
+
+
+def _draw(found: "Comparison", path: str) -> None:
+    from relocscope.sweeping.picture_files import write_picture
+    from relocscope.sweeping.tornado import tornado_of_estimates
+
+    axes = tornado_of_estimates(found.speedup, found.sensitivity)
+    write_picture(axes.figure, path, "--tornado", title=f"{found.a.case} against {found.b.case}")
 
 
 def _attributed(a: "Run", b: "Run") -> "Decomposition":

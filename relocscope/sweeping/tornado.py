@@ -47,10 +47,10 @@ def tornado_of(answer: Answered, method: str, *, axes: Any = None) -> Any:
     return axes
 
 
-def tornado_of_estimates(speedup: float | None, found: "Sensitivity", *, axes: Any = None) -> Any:
-    """Draw the estimates that `explain` moved one at a time; InputError where none moves the speed-up."""
-    if speedup is None or not found.numbers:
-        raise InputError("tornado: no estimate moves the speed-up of these two: there is nothing to draw")
+def tornado_of_estimates(speedup: float | None, found: "Sensitivity | None", *, axes: Any = None) -> Any:
+    """Draw the estimates that `explain` moved one at a time: no bars where none moves it, InputError without one."""
+    if speedup is None or found is None:
+        raise InputError("--tornado: one of the two never arrives: there is no speed-up to draw")
     spans = []
     for number in found.numbers:
         reached = [speedup, *(at.speedup for at in number.at)]

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(["README.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))])
-SIZED = ("explain", "run", "report", "sweep", "trace")
+SIZED = ("explain", "run", "report", "sensitivity", "sweep", "trace")
 OWN_KERNEL = "a kernel of one's own; tests/relocscope/test_relocscope_causes_kernels.py has real ones"
 OWN_DUMP = "a dump of one's own machine; tests/relocscope/test_relocscope_ram.py makes some"
 SYNOPSIS = "a synopsis"
