@@ -20,9 +20,10 @@ be read, the A15's values are taken. Mechanisms and estimates were chosen with t
 not a blind test; but no number was set from a row of the same machine.
 
 Sizes of `latency` are those of tinymembench's random reads, by size of the page; times are load to use, so L1D's
-own latency is added to the published figure. Lines that are first read while a figure is measured are part of it
-(`relocscope/tinymembench.py`). `memcpy` and `memset` are loops of ldp and stp over 64 MiB, `nc-read` reads of a
-frame buffer (Normal-NC) by width. An error is the model's figure over the published one, less one.
+own latency is added to the published figure. Lines that are first read while a figure is measured, and those that
+they displace, are part of it (`relocscope/tinymembench.py`). `memcpy` and `memset` are loops of ldp and stp over
+64 MiB, `nc-read` reads of a frame buffer (Normal-NC) by width. An error is the model's figure over the published
+one, less one.
 """
 
 

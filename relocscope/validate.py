@@ -8,7 +8,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from relocscope import microbench
-from relocscope.tinymembench import first_reads
+from relocscope.tinymembench import again_reads, first_reads
 from traces.errors import InputError
 from traces.sizes import parse_size
 
@@ -214,7 +214,7 @@ def board_rows(board: Mapping[str, Any], config: "CoreConfig") -> Iterator[Row]:
         yield row("memset", microbench.COPY_BYTES, "B/s", board["memset"] * 1e6, rate)
     for number, (leaf_text, measured) in enumerate(board.get("latency_ns", {}).items()):
         ladder = microbench.latency(config, parse_size(leaf_text, leaf_text), stage2_leaf_bytes=stage2)
-        as_measured = as_tinymembench(ladder, board, config.l3.size or config.l2.size, number)
+        as_measured = as_tinymembench(ladder, board, config, number)
         l1d_ns = config.l1d.hit_cycles * 1e9 / config.frequency_hz
         for size_text, extra in zip(references()["sizes"], measured, strict=True):
             size = parse_size(size_text, size_text)
@@ -226,22 +226,25 @@ def board_rows(board: Mapping[str, Any], config: "CoreConfig") -> Iterator[Row]:
 
 
 def as_tinymembench(
-    ladder: Mapping[int, float], board: Mapping[str, Any], cached: int, number: int
+    ladder: Mapping[int, float], board: Mapping[str, Any], config: "CoreConfig", number: int
 ) -> dict[int, float]:
-    """Return the ladder with the first reads that its figures have: from the last cache, or at what memory takes.
+    """Return the ladder with the misses that its figures have because each repetition reads another part.
 
-    `board` has `reads` and `repeats` if they are not the original's; `cached` is what the last cache holds.
+    First reads come from the last cache or at what memory takes; lines missed again, from behind the level that they
+    fit. `board` has `reads` and `repeats` if they are not the original's.
     """
-    from_cache = max((ns for size, ns in ladder.items() if size <= cached // 2), default=0.0)
+    last = config.l3 if config.l3.size else config.l2
+    reads, repeats = board.get("reads", 10_000_000), board.get("repeats", 10)
+    memory = ladder[max(ladder)]
+    from_cache = max((ns for size, ns in ladder.items() if size <= last.size // 2), default=0.0)
     measured: dict[int, float] = {}
     for size, warm in ladder.items():
-        first = first_reads(
-            size,
-            reads=board.get("reads", 10_000_000),
-            repeats=board.get("repeats", 10),
-            ladder=number,
-            cached_bytes=cached,
-        )
-        cold = from_cache if first.in_last_cache else ladder[max(ladder)]
-        measured[size] = warm + first.share * max(0.0, cold - warm)
+        first = first_reads(size, reads=reads, repeats=repeats, ladder=number, last=last)
+        cold = memory + first.in_last_cache * (from_cache - memory)
+        extra = first.share * max(0.0, cold - warm)
+        if first.share and size <= last.size:
+            level = config.l2 if size <= config.l2.size else last
+            behind = memory if level is last else from_cache
+            extra += again_reads(size, level, reads=reads) * max(0.0, behind - warm)
+        measured[size] = warm + extra
     return measured

@@ -76,7 +76,10 @@ def fetch_line(s, line, cycle):
         touch(s, L1I, index)
         return max(cycle, s["lines"][index]["ready"])
     s["counters"][L1I, MISSES] += 1
-    ready = read_l2(s, line, cycle, COUNTED | KEPT)
+    start = buffer_start(s, s["level_buffer_base"][L1I], s["level_buffers"][L1I], cycle, s["dram_cycles"])
+    slot = s["slot"]
+    ready = read_l2(s, line, start, COUNTED | KEPT)
+    hold(s, slot, start, ready)
     index = victim(s, L1I, line)
     if s["tags"][index] != 0:
         count_eviction(s, L1I, 0)

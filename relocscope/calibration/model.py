@@ -69,7 +69,7 @@ class Model:
         if not reads.count:
             return float(ladder[figure.bytes])
         made = {"reads": reads.count, "repeats": reads.repeats}
-        return as_tinymembench(ladder, made, config.l3.size or config.l2.size, reads.ladder)[figure.bytes]
+        return as_tinymembench(ladder, made, config, reads.ladder)[figure.bytes]
 
     def _once(self, kind: str, config: "CoreConfig", ask: Callable[[], Any], *more: Any) -> Any:
         key = (kind, config, *more)

@@ -181,6 +181,19 @@ def test_miss_buffers_limit_what_overlaps():
     assert 3 < few / many <= 6.5
 
 
+def test_instruction_misses_overlap_as_far_as_l1i_has_buffers():
+    build = Builder(WB, WB)
+    for line in range(400):
+        build.run(build.block([synthetic.alu(0, 30), synthetic.alu(1, 30)], va=0x4000_0000 + 4096 * line))
+    two, three, many = (
+        caches.replay(build.trace(), core(l1i__miss_buffers=count), ablate={"l2tlb", "walk"}).cycles
+        for count in (2, 3, 64)
+    )
+    assert 1.3 < two / three < 1.6
+    assert many < three
+    assert caches.replay(build.trace(), core(l1i__miss_buffers=2), ablate={"miss_buffers"}).cycles < three
+
+
 def copy(lines, **kwargs):
     build = Builder(WB, WB, **kwargs)
     block = build.block(synthetic.copy_block(), 2)

@@ -19,7 +19,6 @@ _ONE_CHANNEL = "there is one channel"
 _ONE_CORE = "more than one core ever writes"
 INERT = {
     "l1i.hit_cycles": "a hit is hidden by the pipeline; the field is there because a level has one",
-    "l1i.miss_buffers": "fetch asks L2 for a line when it comes to it, and is not limited in how many are on their way",
     "stingray/l3.miss_buffers": "more than L2 has: they are never all taken",
     "seattle/l3.miss_buffers": "more than L2 has: they are never all taken",
     "thunderx2/l3.miss_buffers": "more than L2 has: they are never all taken",

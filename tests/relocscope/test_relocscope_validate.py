@@ -7,6 +7,7 @@ from importlib import resources
 from pathlib import Path
 
 import jsonschema
+import numpy as np
 import pytest
 
 import caches
@@ -202,17 +203,44 @@ def test_tinymembench_reads_these_parts_of_its_buffer():
     assert first[64 << 20] == (0, 0, 0)
 
 
+def last_cache(size, replacement="lru", ways=16):
+    return caches.core("stingray").override({"l3.size": size, "l3.ways": ways, "l3.replacement": replacement}).l3
+
+
 def test_first_reads_of_a_part_come_from_memory_unless_something_left_it():
-    def share(size, ladder, cached, reads=1_000_000):
-        found = tinymembench.first_reads(size, reads=reads, repeats=3, ladder=ladder, cached_bytes=cached)
+    def share(size, ladder, cached, reads=1_000_000, **more):
+        found = tinymembench.first_reads(size, reads=reads, repeats=3, ladder=ladder, last=last_cache(cached, **more))
         return found.share, found.in_last_cache
 
-    assert share(16 << 20, 0, 33 << 20) == (pytest.approx(0.256, abs=0.01), False)
-    assert share(16 << 20, 1, 33 << 20) == (0.0, True)
+    # Parts 1, 0 and 3 of 16 MiB come after parts 5, 4 and 1 of 8 MiB: part 0 has one of them as its upper half.
+    assert share(16 << 20, 0, 32 << 20) == (pytest.approx(0.256, abs=0.01), 0.5)
+    assert share(16 << 20, 1, 32 << 20) == (0.0, 1.0)
     # Part 60 of 64: clearing the buffer left it in 8 MiB of L3, but not in 2.
-    assert share(1 << 20, 0, 8 << 20) == (pytest.approx(0.0164, abs=0.001), True)
-    assert share(1 << 20, 0, 2 << 20)[1] is False
+    assert share(1 << 20, 0, 8 << 20) == (pytest.approx(0.0164, abs=0.001), 1.0)
+    assert share(1 << 20, 0, 2 << 20)[1] == 0
     assert share(1 << 20, 0, 2 << 20, reads=10_000_000)[0] < 0.002
+    # Of the 3 to 4 MiB before the end, which 4 MiB overwrote since, random replacement leaves a part.
+    assert 0.4 < share(1 << 20, 0, 8 << 20, replacement="random")[1] < 0.7
+
+
+def test_lines_are_missed_again_where_the_oldest_does_not_go_first():
+    def again(size, replacement, reads=500_000, ways=16):
+        return tinymembench.again_reads(size, last_cache(1 << 20, replacement, ways), reads=reads)
+
+    # A chain of sixteen states: with k lines held a read misses with 1 - k/16, and finds a strange line as often.
+    lines = np.arange(16)
+    held = np.zeros(17)
+    held[0], misses = 1.0, 0.0
+    for _ in range(500_000 // 1024):
+        misses += float((held[:16] * (1 - lines / 16)).sum())
+        moved = held[:16] * (1 - lines / 16) ** 2
+        held[:16] -= moved
+        held[1:] += moved
+    assert again(1 << 20, "random") == pytest.approx((misses - 16) * 1024 / 500_000, rel=0.05)
+    assert again(512 << 10, "random") < again(1 << 20, "random") / 10
+    assert 0 < again(1 << 20, "tree-plru") < again(1 << 20, "random")
+    assert again(1 << 20, "random", reads=5_000_000) < again(1 << 20, "random") / 5
+    assert again(1 << 20, "lru") == again(2 << 20, "random") == 0
 
 
 def test_a_core_that_is_not_there_is_refused(monkeypatch, capsys):
