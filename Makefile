@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help explain test check lint types imports unit nojit test-slow fuzz wheel-test bench bench-step bench-attach docs site questions screens accuracy pictures clean
+.PHONY: help explain test check lint types imports unit nojit test-slow fuzz wheel-test bench bench-step bench-sweep bench-attach docs site questions screens accuracy pictures clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -51,6 +51,9 @@ bench: $(VENV)/installed ## speed, as ratios to a bare Unicorn run of the same g
 
 bench-step: $(VENV)/installed ## how long a step, a step back and a goto take in a 25 MiB relocation
 	$(BIN)/python -m benchmarks.stepping
+
+bench-sweep: $(VENV)/installed ## what 1,000 timing configurations of a 25 MiB relocation take
+	$(BIN)/python -m benchmarks.sweeping
 
 bench-attach: $(VENV)/installed ## what attaching the model costs an engine while it runs
 	$(BIN)/python -m benchmarks.attached

@@ -7,7 +7,6 @@ turn: machines are noisy, ratios within one run much less.
 
 import argparse
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+
+from benchmarks.sweeping import show_sweep
 
 CASES = ("v4.19-el1", "v5.17-el1")
 """Booted at EL1 they take no exception, so that Unicorn alone can run them from end to end: MMU-off, and cached."""
@@ -144,23 +145,6 @@ def verdict_wall() -> float:
     return seconds
 
 
-def sweep_times(points: int, size: str) -> tuple[float, float, int]:
-    """Seconds and processor seconds of a sampled sweep of timing keys from nothing, and how many processes it had."""
-    from relocscope.sweeping.sweep import default_workers
-
-    def spent() -> float:
-        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return usage.ru_utime + usage.ru_stime
-
-    ranges = ("dram.latency_ns=60..160", "l2.size=256KiB..4MiB:x2", "dtlb.entries=16..64", "l2.hit_cycles=12..25")
-    options = [text for one in ranges for text in ("--range", one)]
-    with tempfile.TemporaryDirectory() as empty:
-        before, start = spent(), time.perf_counter()
-        command = ["sweep", "v5.17-nvhe", "--size", size, *options, "--samples", str(points), "--sample", "-o", empty]
-        subprocess.run([sys.executable, "-m", "relocscope", *command], check=True, stdout=subprocess.DEVNULL)
-        return time.perf_counter() - start, spent() - before, default_workers()
-
-
 def main() -> None:
     """Measure, and print each figure beside its goal."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -175,10 +159,7 @@ def main() -> None:
         case_times(name, "64KiB", 1)  # compile
         bare = show_case(name, options.size)
     if options.sweep:
-        wall, processor, workers = sweep_times(options.sweep, options.size)
-        print(f"sweep of {options.sweep} timing configurations, {options.size}, sampled, the best in full:")
-        print(f"  {wall:.1f} s with {workers} processes (goal 60), {processor:.1f} s of processor time")
-        print(f"  ratio to one bare run of {options.cases[-1]}: {processor / bare:.0f} of processor time")
+        show_sweep(options.sweep, options.size, bare)
     if not options.no_large:
         for name in options.cases:
             show_large(name)

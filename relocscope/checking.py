@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from relocscope.hazards import hazards
 from relocscope.operand import Operand
 from relocscope.own_machine import Plan
-from relocscope.runs import ENTRY_REGISTERS, FAULT_REGISTERS, hexed, plain, read_trace
+from relocscope.runs import copy_regime, plain, read_trace, recorded_facts
 from traces.errors import named_input
-from traces.fold import CopySite, copy_site
+from traces.fold import copy_site
 
 if TYPE_CHECKING:
     from traces.trace import Trace
@@ -78,33 +78,13 @@ def check_machine(found: Plan) -> Check:
 
 
 def _checked(name: str, trace: "Trace", found: Plan | None, started: float) -> Check:
-    meta, site = trace.meta, copy_site(trace)
-    raised = tuple(hazards(trace, site))
+    site = copy_site(trace)
     return Check(
         case=name,
-        boot=str(meta.get("boot", "")),
-        routine=dict(meta.get("routine") or {"name": "", "sha256": "", "source": ""}),
-        image_bytes=int(meta.get("image_bytes", 0)),
-        pages=int(meta.get("pages", 0)),
+        **recorded_facts(trace),
         host={"seconds": round(time.perf_counter() - started, 6)},
-        outcome=str(meta.get("outcome", "completed")),
-        fault=hexed(meta.get("fault"), FAULT_REGISTERS),
-        copy=None if site is None else _copy(trace, site),
-        entry=hexed(meta.get("entry"), ENTRY_REGISTERS),
-        image_ok=bool(meta.get("image_ok", False)),
+        copy=None if site is None else copy_regime(trace, site),
         plan=None if found is None else found.to_json(),
-        hazards=raised,
+        hazards=tuple(hazards(trace, site)),
         trace=trace,
     )
-
-
-def _copy(trace: "Trace", site: CopySite) -> dict[str, Any]:
-    regime = trace.epochs[site.epoch]
-    return {
-        "el": int(regime["el"]),
-        "e2h": bool(regime["e2h"]),
-        "sctlr": f"{int(regime['sctlr']):#x}",
-        "mmu": bool(regime["stage1"]),
-        "dcache": bool(regime["dcache"]),
-        "icache": bool(regime["icache"]),
-    }

@@ -271,10 +271,7 @@ def measure(
     return Run(
         case=name,
         core=costs.core,
-        boot=str(meta.get("boot", "")),
-        routine=dict(meta.get("routine") or {"name": "", "sha256": "", "source": ""}),
-        image_bytes=int(meta.get("image_bytes", 0)),
-        pages=int(meta.get("pages", 0)),
+        **recorded_facts(trace),
         instructions=instruction_count(trace),
         accesses=access_count(trace),
         cycles=costs.cycles,
@@ -284,11 +281,7 @@ def measure(
             "emulate_seconds": round(emulated, 6),
             "replay_seconds": round(replayed, 6),
         },
-        outcome=str(meta.get("outcome", "completed")),
-        fault=hexed(meta.get("fault"), FAULT_REGISTERS),
         copy=None if site is None else _copy(trace, site, cycles_at, costs.frequency_hz),
-        entry=hexed(meta.get("entry"), ENTRY_REGISTERS),
-        image_ok=bool(meta.get("image_ok", False)),
         image_visible=bool(meta.get("image_ok", False)) and visible,
         stale_reads=len(costs.stale_lines),
         lost_lines=len(costs.lost_lines),
@@ -309,6 +302,34 @@ def measure(
         site=site,
         operand=operand,
     )
+
+
+def recorded_facts(trace: "Trace") -> dict[str, Any]:
+    """Return what a trace says of its run that no core has a part in, under the names of `run --json`."""
+    meta = trace.meta
+    return {
+        "boot": str(meta.get("boot", "")),
+        "routine": dict(meta.get("routine") or {"name": "", "sha256": "", "source": ""}),
+        "image_bytes": int(meta.get("image_bytes", 0)),
+        "pages": int(meta.get("pages", 0)),
+        "outcome": str(meta.get("outcome", "completed")),
+        "fault": hexed(meta.get("fault"), _FAULT_REGISTERS),
+        "entry": hexed(meta.get("entry"), _ENTRY_REGISTERS),
+        "image_ok": bool(meta.get("image_ok", False)),
+    }
+
+
+def copy_regime(trace: "Trace", site: CopySite) -> dict[str, Any]:
+    """Return what the copy ran under, under the names of `run --json`."""
+    regime = trace.epochs[site.epoch]
+    return {
+        "el": int(regime["el"]),
+        "e2h": bool(regime["e2h"]),
+        "sctlr": f"{int(regime['sctlr']):#x}",
+        "mmu": bool(regime["stage1"]),
+        "dcache": bool(regime["dcache"]),
+        "icache": bool(regime["icache"]),
+    }
 
 
 def cost_of(
@@ -332,20 +353,14 @@ def cost_of(
 
 
 _CACHES = ("l1i", "l1d", "l2", "l3", "store_buffer", "prefetch")
-FAULT_REGISTERS = ("ec", "iss", "esr", "far", "elr")
-ENTRY_REGISTERS = ("pc", "x0", "x1", "x2", "x3")
+_FAULT_REGISTERS = ("ec", "iss", "esr", "far", "elr")
+_ENTRY_REGISTERS = ("pc", "x0", "x1", "x2", "x3")
 
 
 def _copy(trace: "Trace", site: CopySite, cycles_at: Mapping[int, int], frequency_hz: int) -> dict[str, Any]:
-    regime = trace.epochs[site.epoch]
     seconds = (cycles_at[site.last + 1] - cycles_at[site.first]) / frequency_hz
     return {
-        "el": int(regime["el"]),
-        "e2h": bool(regime["e2h"]),
-        "sctlr": f"{int(regime['sctlr']):#x}",
-        "mmu": bool(regime["stage1"]),
-        "dcache": bool(regime["dcache"]),
-        "icache": bool(regime["icache"]),
+        **copy_regime(trace, site),
         "memory_types": {
             "data": labelled(data_types(trace, site.first, site.last + 1)),
             "fetch": labelled(fetch_types(trace, site.first, site.last + 1)),

@@ -1,15 +1,15 @@
 """Gathered: everything that a report shows, found once. Renderers look nothing up."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import Any
 
-from relocscope.break_even import BreakEven, break_even
+from relocscope.break_even import break_even
 from relocscope.comparison import Comparison, sides, speedup
 from relocscope.contributions import Decomposition, attribute, confirm
 from relocscope.evidence import evidence
-from relocscope.fixes import Fix, fixes
+from relocscope.fixes import fixes
 from relocscope.focus import SAME_WITHIN
 from relocscope.operand import Operand, operand, with_settings
 from relocscope.progress import Progress
@@ -21,7 +21,7 @@ from relocscope.report.pace import Pace, pace_of
 from relocscope.report.visible import harmless
 from relocscope.report.walks import Walk, walks_of
 from relocscope.runs import Run, run_operand
-from relocscope.sensitivity import Sensitivity, sensitivity
+from relocscope.sensitivity import sensitivity
 from relocscope.verdict import judge
 from traces.errors import InputError
 
@@ -189,26 +189,16 @@ def _compared(a: Run, b: Run, *, changes: bool) -> Comparison:
     if _differ(a, b):
         with Progress(f"{b.case}: replaying the whole runs without the largest contributions") as progress:
             parts = confirm(attributed(), a, b, progress.step)
-    crossing: BreakEven | None = None
-    estimates: Sensitivity | None = None
-    tried: tuple[Fix, ...] = ()
-    if changes:
-        with Progress("running other sizes") as progress:
-            crossing = break_even(a, b, progress.step)
-        with Progress("trying changes") as progress:
-            tried = tuple(fixes(b, progress.step))
-        with Progress("moving the core's estimated numbers") as progress:
-            estimates = sensitivity(a, b, progress.step)
-    return Comparison(
-        a=a,
-        b=b,
-        verdict=verdict,
-        evidence=tuple(evidence(a, b)),
-        parts=parts,
-        fixes=tried,
-        break_even=crossing,
-        sensitivity=estimates,
-    )
+    found = Comparison(a=a, b=b, verdict=verdict, evidence=tuple(evidence(a, b)), parts=parts, fixes=())
+    if not changes:
+        return found
+    with Progress("running other sizes") as progress:
+        crossing = break_even(a, b, progress.step)
+    with Progress("trying changes") as progress:
+        tried = tuple(fixes(b, progress.step))
+    with Progress("moving the core's estimated numbers") as progress:
+        estimates = sensitivity(a, b, progress.step)
+    return replace(found, fixes=tried, break_even=crossing, sensitivity=estimates)
 
 
 def _attributed(a: Run, b: Run) -> Decomposition:

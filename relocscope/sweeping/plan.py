@@ -65,6 +65,10 @@ class Plan:
     def _listed(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(name for row in self.points for name in row))
 
+    def to_json(self) -> dict[str, Any]:
+        """Return what every object about this plan begins with."""
+        return {"cases": list(self.cases), "core": self.core, "set": dict(self.settings), "sample": self.sample}
+
     def rows(self) -> Iterator[Row]:
         """Yield the settings of each point, in the order of the points."""
         factors: list[Sequence[Row]] = []

@@ -41,14 +41,10 @@ class Survey:
 
     def to_json(self) -> dict[str, Any]:
         """Return the object of `sweep --dry-run --json`; what was measured is apart, in `host`."""
-        plan = self.plan
         return {
             "schema": SCHEMA,
-            "cases": list(plan.cases),
-            "core": plan.core,
-            "set": dict(plan.settings),
-            "sample": plan.sample,
-            "keys": [{"key": name, "functional": key(bare(name)).functional} for name in plan.swept],
+            **self.plan.to_json(),
+            "keys": [{"key": name, "functional": key(bare(name)).functional} for name in self.plan.swept],
             "points": self.points,
             "impossible": self.impossible,
             "captures": {"all": self.captures, "missing": self.captures_missing},

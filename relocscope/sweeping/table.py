@@ -151,10 +151,7 @@ class Table:
         plan = self.plan
         return {
             "schema": SCHEMA,
-            "cases": list(plan.cases),
-            "core": plan.core,
-            "set": dict(plan.settings),
-            "sample": plan.sample,
+            **plan.to_json(),
             "keys": [
                 {
                     "key": name,
