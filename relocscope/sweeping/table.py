@@ -49,7 +49,7 @@ def columns(plan: Plan) -> dict[str, tuple[type, str]]:
     }
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Table:
     """The rows of a sweep, and what it took. Equal plans give equal rows, whoever computed them; `host` is apart."""
 
@@ -111,6 +111,10 @@ class Table:
         from relocscope.sweeping.heat_map import heat_map
 
         return heat_map(self, x, y, of, **options)
+
+    def __repr__(self) -> str:
+        points = len({row["point"] for row in self.rows})
+        return f"<Table: {points:,} points of {' against '.join(self.plan.cases)} over {', '.join(self.plan.swept)}>"
 
     def _repr_html_(self) -> str:
         from relocscope.report.notebook import sweep_html

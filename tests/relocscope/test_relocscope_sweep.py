@@ -463,7 +463,8 @@ def test_plots_have_a_line_for_each_other_value(swept):
     matplotlib.use("agg")
     table, _ = swept
     axes = table.plot()
-    assert [line.get_label() for line in axes.lines] == ["map.leaf=4096", "map.leaf=2097152"]
+    assert [line.get_label() for line in axes.lines] == ["map.leaf=4KiB", "map.leaf=2MiB"]
+    assert repr(table) == "<Table: 4 points of v5.17-nvhe over l2.size, map.leaf>"
     assert list(axes.lines[0].get_xdata()) == [256 << 10, 1 << 20]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("l2.size [bytes]", "seconds [s, modelled]")
     assert len(table.plot("map.leaf", "count.l2.misses").lines) == 2
