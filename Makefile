@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help explain test check lint types imports unit nojit test-slow fuzz wheel-test bench bench-step bench-sweep bench-attach docs site questions screens accuracy pictures clean
+.PHONY: help explain test check lint types imports unit nojit test-slow fuzz fuzz-guided wheel-test bench bench-step bench-sweep bench-attach docs site questions screens accuracy pictures clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -42,6 +42,9 @@ test-slow: $(VENV)/installed ## QEMU, real kernels and what else takes long (see
 
 fuzz: $(VENV)/installed ## a million damaged inputs for each reader; hours
 	$(BIN)/python -m fuzz
+
+fuzz-guided: $(VENV)/installed ## the same, guided by what inputs reach (atheris); keeps fuzz-corpus
+	$(BIN)/python -m fuzz --guided
 
 wheel-test: $(VENV)/installed ## build wheel and sdist, and try the wheel in empty environments of each Python at hand
 	.ci/wheel $(BIN)/python

@@ -23,9 +23,10 @@ _UNARY: dict[type[ast.unaryop], Callable[[int], int]] = {
 _LONGEST = 400
 _LARGEST_SHIFT = 64
 _BOUND = 1 << 64
-# Checked first: what else is Python (strings, calls, "1if") is none of ours, and would draw warnings.
+# Checked first: what else is Python (strings, calls, "1if") is none of ours, and would draw warnings. Possessive: a
+# name can be taken for several in many ways, and none of them needs a second look.
 _TOKENS = re.compile(
-    r"(?:\s|(?:0x[0-9a-fA-F]+|0b[01]+|[0-9]+)(?![\w.])|\.?[A-Za-z_$]\w*|<<|>>|[-+*&|^~()])*\Z", re.ASCII
+    r"(?:\s|(?:0x[0-9a-fA-F]+|0b[01]+|[0-9]+)(?![\w.])|\.?[A-Za-z_$]\w*|<<|>>|[-+*&|^~()])*+\Z", re.ASCII
 )
 _LOCAL_NAME = re.compile(r"\.(?=[A-Za-z_])")
 _LOCAL_PREFIX = "_dot_"

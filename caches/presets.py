@@ -62,7 +62,7 @@ def load_core(path: str | Path) -> CoreConfig:
 
 def _preset(name: str) -> dict[str, Any]:
     directory = files("caches") / "presets"
-    if not name or "/" in name or name.startswith(".") or not (directory / f"{name}.toml").is_file():
+    if f"{name}.toml" not in {entry.name for entry in directory.iterdir()}:
         known = ", ".join(core_names())
         raise InputError(f"core {name!r}: no such preset, and no file (my.toml) either; known: {known}")
     return parse_toml((directory / f"{name}.toml").read_text(encoding="utf-8"), f"{name}.toml")

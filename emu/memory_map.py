@@ -84,7 +84,7 @@ def memory_map_from_tables(tables: Sequence[Mapping[str, Any]], name: str) -> Me
     for number, table in enumerate(tables):
         where = f"{name}: memory[{number}]"
         known_keys(where, table, _MEMORY_KEYS, required=_MEMORY_KEYS)
-        kind = table["kind"]
+        kind = table["kind"] if isinstance(table["kind"], str) else repr(table["kind"])
         span = checked_span(where, parse_size(table["pa"], f"{where}.pa"), parse_size(table["size"], f"{where}.size"))
         if kind in _KINDS:
             ranges[_KINDS[kind]].append(span)

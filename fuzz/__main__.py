@@ -1,51 +1,17 @@
 """`python -m fuzz`: feed readers with damaged inputs; a failing one becomes a file, and the status 1."""
 
 import argparse
-import os
-import random
 import sys
+import tempfile
 import time
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
-from fuzz import edits
-from fuzz.attempt import Failure, attempt, bounded
+from fuzz.attempt import Failure
+from fuzz.drawn import inputs
+from fuzz.one import keep_input
 from fuzz.reached import INPUTS, reached
-from fuzz.targets import BY_NAME, TARGETS, Target, scratch
-
-MOST_FAILURES = 5
-"""Of one target, with different words: enough to work on."""
-
-
-def inputs(target: Target, count: int, seed: int) -> Iterator[bytes]:
-    """Yield the seeds, then damaged ones; the same arguments yield the same bytes."""
-    found = target.seeds()
-    yield from found
-    draw = random.Random(f"{target.name} {seed}")
-    for _ in range(count - len(found)):
-        yield edits.apply(draw.choice(found), edits.draw(draw), found, target.words)
-
-
-def run(target: Target, count: int, seed: int) -> Iterator[Failure]:
-    """Yield what went wrong, each kind once."""
-    kinds: set[str] = set()
-    for data in inputs(target, count, seed):
-        failure = attempt(target, data)
-        if failure is not None and (kind := _kind(failure)) not in kinds:
-            kinds.add(kind)
-            yield failure
-            if len(kinds) >= MOST_FAILURES:
-                return
-
-
-def _kind(failure: Failure) -> str:
-    """Name the place that an exception came from, or what was said."""
-    trail = failure.cause.__traceback__ if failure.cause is not None else None
-    while trail is not None and trail.tb_next is not None:
-        trail = trail.tb_next
-    where = f"{trail.tb_frame.f_code.co_filename}:{trail.tb_lineno}" if trail is not None else ""
-    return where or failure.what[:40]
+from fuzz.slate import Slate, watch
+from fuzz.targets import BY_NAME, TARGETS, Target
 
 
 def main() -> int:
@@ -55,32 +21,50 @@ def main() -> int:
     parser.add_argument("--inputs", type=int, default=1_000_000, help="a target (default: 1,000,000)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--failures", type=Path, default=Path("fuzz-failures"), help="where failing inputs go")
-    parser.add_argument("--reached", action="store_true", help="say how much of each reader a bounded run comes through")
+    parser.add_argument("--guided", action="store_true", help="by what inputs reach (atheris: the extra `fuzz`)")
+    parser.add_argument(
+        "--corpus", type=Path, default=Path("fuzz-corpus"), help="where --guided keeps what reached more"
+    )
+    parser.add_argument(
+        "--reached", action="store_true", help="say how much of each reader a bounded run, or the corpus, comes through"
+    )
     given = parser.parse_args()
     unknown = set(given.targets) - set(BY_NAME)
     if unknown:
         parser.error(f"no such target: {', '.join(sorted(unknown))}")
-    chosen = [BY_NAME[name] for name in given.targets] or TARGETS
-    if given.reached:
-        for target in chosen:
-            share = reached(target, inputs(target, INPUTS // 10 if target.is_slow else INPUTS, given.seed))
-            sys.stdout.write(f"{target.name} = {int(share)}\n")
-        return 0
-    folder, failed = given.failures.absolute(), 0
-    os.chdir(scratch())  # commands of the stepper that write would write here
-    warnings.simplefilter("error")
-    with bounded():
-        for target in chosen:
-            began = time.monotonic()
-            for failure in run(target, given.inputs, given.seed):
-                failed += 1
-                folder.mkdir(parents=True, exist_ok=True)
-                file = folder / f"{target.name}-{failed}"
-                file.write_bytes(failure.data)
-                sys.stdout.write(f"{target.name}: {failure.what[:200]!r} {_kind(failure)}: {file}\n")
-            sys.stdout.write(f"{target.name}: {given.inputs:,} inputs, {time.monotonic() - began:.0f} s\n")
-            sys.stdout.flush()
+    failed = 0
+    for target in [BY_NAME[name] for name in given.targets] or TARGETS:
+        if given.reached:
+            _say_reached(target, given)
+        else:
+            failed += _fuzzed(target, given)
     return 1 if failed else 0
+
+
+def _say_reached(target: Target, given: argparse.Namespace) -> None:
+    drawn = inputs(target, INPUTS // 10 if target.is_slow else INPUTS, given.seed)
+    kept = (file.read_bytes() for file in sorted((given.corpus / target.name).iterdir())) if given.guided else drawn
+    sys.stdout.write(f"{target.name} = {int(reached(target, kept))}\n")
+    sys.stdout.flush()
+
+
+def _fuzzed(target: Target, given: argparse.Namespace) -> bool:
+    """Fuzz one reader in a process of its own; return whether it failed."""
+    failures = given.failures.absolute()
+    with tempfile.TemporaryDirectory(prefix="relocscope-fuzz-") as folder:
+        slate = Slate(Path(folder) / "slate")
+        command = [sys.executable, "-m", "fuzz.one", target.name, "--inputs", str(given.inputs), "--seed", str(given.seed),
+                   "--slate", str(slate.path), "--failures", str(failures)]  # fmt: skip
+        if given.guided:
+            command += ["--corpus", str(given.corpus.absolute() / target.name)]
+        began = time.monotonic()
+        status, ended = watch(command, slate)
+        took, (count, last) = time.monotonic() - began, slate.last()
+    if ended:
+        keep_input(failures, Failure(target.name, last, ended), "")
+    sys.stdout.write(f"{target.name}: {count:,} inputs, {took:.0f} s, {count / took:,.0f} a second\n")
+    sys.stdout.flush()
+    return status != 0
 
 
 if __name__ == "__main__":

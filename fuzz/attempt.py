@@ -1,10 +1,12 @@
 """What no input may do to a reader: raise anything but InputError, say two lines, hang, or take much memory."""
 
+import os
 import resource
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from types import FrameType
 
 from fuzz.targets import Target
@@ -14,7 +16,7 @@ LONGEST_SECONDS = 5.0
 """Of processor time for one input: a thousand times what the slowest seed takes."""
 
 MOST_BYTES = 256 << 20
-"""That one input may add to what the process has ever had resident."""
+"""That one input may add to what the process has resident."""
 
 ADDRESS_SPACE_BYTES = 8 << 30
 """Beyond what the process has when `bounded` begins: what is asked for at once and never touched."""
@@ -36,6 +38,7 @@ class Failure:
 
 def attempt(target: Target, data: bytes, *, seconds: float = LONGEST_SECONDS) -> Failure | None:
     """Give a reader one input. Return what it did that it may not; None for a result or a refusal of one line."""
+    _forget_peak()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     try:
         with _no_longer_than(seconds):
@@ -54,6 +57,20 @@ def attempt(target: Target, data: bytes, *, seconds: float = LONGEST_SECONDS) ->
     if grown > MOST_BYTES:
         return Failure(target.name, data, f"took {grown >> 20} MiB of memory")
     return None
+
+
+@cache
+def _references() -> int | None:
+    try:
+        return os.open("/proc/self/clear_refs", os.O_WRONLY)
+    except OSError:
+        return None
+
+
+def _forget_peak() -> None:
+    """Let the largest resident size begin anew (proc(5)), or a large input would hide those after it."""
+    if (file := _references()) is not None:
+        os.pwrite(file, b"5", 0)
 
 
 @contextmanager

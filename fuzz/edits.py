@@ -11,6 +11,8 @@ LONGEST_BYTES = 1 << 18
 MOST_EDITS = 6
 
 _NUMBER = re.compile(rb"0[xX][0-9a-fA-F]+|\d+")
+_HEXADECIMAL = re.compile(rb"[0-9a-fA-F]{4,}+")
+_QUOTED = re.compile(rb'"[^"\n]*+"')
 _NUMBERS = (b"0", b"1", b"-1", b"2", b"7", b"255", b"4095", b"65536", b"2147483648", b"4294967295",
             b"9223372036854775807", b"18446744073709551615", b"18446744073709551616", b"1" + b"0" * 30,
             b"0xffffffffffffffff", b"0x10000000000000000", b"0x" + b"f" * 5000, b"1e400", b"nan", b"inf", b"9" * 5000, b"1_0", b"")  # fmt: skip
@@ -35,8 +37,8 @@ def apply(seed: bytes, edits: Sequence[Edit], seeds: Sequence[bytes], words: Seq
 
 
 def draw(random_: random.Random) -> list[Edit]:
-    """Draw a few edits."""
-    count = random_.randint(1, MOST_EDITS)
+    """Draw a few edits; one alone every third time, which the first check is least likely to refuse."""
+    count = max(1, random_.randint(-MOST_EDITS // 2 + 1, MOST_EDITS))
     return [Edit(random_.getrandbits(8), random_.getrandbits(32), random_.getrandbits(32)) for _ in range(count)]
 
 
@@ -116,6 +118,25 @@ def _number(data: bytes, at: int, value: int, _: _Pool) -> bytes:
     return data[: one.start()] + _NUMBERS[value % len(_NUMBERS)] + data[one.end() :]
 
 
+def _quoted(data: bytes, at: int, value: int, pool: _Pool) -> bytes:
+    """Replace a quoted text by an empty one, a word of the format or a number."""
+    found = list(_QUOTED.finditer(data[:8192]))
+    if not found:
+        return _word(data, at, value, pool)
+    one = found[at % len(found)]
+    texts = (b"", *_NUMBERS, *(word.strip(b'"') for word in pool[1]))
+    return data[: one.start()] + b'"' + texts[value % len(texts)] + b'"' + data[one.end() :]
+
+
+def _hexadecimal(data: bytes, at: int, value: int, pool: _Pool) -> bytes:
+    """Replace a number of four or more bare hexadecimal digits: addresses as machines print them."""
+    found = list(_HEXADECIMAL.finditer(data[:8192]))
+    if not found:
+        return _word(data, at, value, pool)
+    one = found[at % len(found)]
+    return data[: one.start()] + b"%x" % _FIELDS[value % len(_FIELDS)] + data[one.end() :]
+
+
 def _field(data: bytes, at: int, value: int, _: _Pool) -> bytes:
     """Replace a binary field of 2, 4 or 8 bytes, in either order, by a nasty number or one near the input's length."""
     width = (2, 4, 8)[value % 3]
@@ -147,6 +168,8 @@ KINDS = (
     _other_word,
     _number,
     _number,
+    _hexadecimal,
+    _quoted,
     _field,
     _field,
     _nudge,

@@ -6,6 +6,7 @@ import json
 import lzma
 import struct
 import tempfile
+import zipfile
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -200,17 +201,20 @@ GDB = (
     b"qSupported:multiprocess+", b"?", b"g", b"p20", b"P0=1000000000000000", b"m80a70000,40", b"x80a70000,10",
     b"M80a70000,2:1234", b"X80a70000,2:ab", b"Z0,80a70008,4", b"Z2,80a70008,8", b"z0,80a70008,4", b"s", b"bs", b"vCont;s:1",
     b"vCont?", b"qXfer:features:read:target.xml:0,200", b"qRcmd,68656c70", b"qRcmd,7768657265", b"Hg0", b"T1", b"R00",
-    b"vRun;", b"!", b"D", b"QStartNoAckMode", b"bc", b"c",
+    b"vRun;", b"s80a70008", b"c80a70008", b"!", b"D", b"QStartNoAckMode", b"bc", b"c",
 )  # fmt: skip
 OPTIONS = (b"25MB..47MB=0.35:off", b"l2.size=1MiB", b"[::1]:3333", b"my.elf@0x40000000", b"1.5MiB")
 
 
 def images() -> Sequence[bytes]:
-    """Return kernel files: an Image, packed ones, ELF files with and without names."""
+    """Return kernel files: an Image, one that is little but its routines, and packed ones."""
     image, old = kernel_files.image().data, kernel_files.image("relocate-v4.19", "soft-restart-v4.19").data
+    code = kernel_files.routine_code("relocate-v5.17") + kernel_files.routine_code("soft-restart-v5.17")
+    short = image[:0x100] + code
     return (
         image,
         old,
+        short,
         gzip.compress(image, mtime=0),
         kernel_files.zboot(image, packed=gzip.compress(image, mtime=0)),
         kernel_files.zboot(image, "lzma", packed=lzma.compress(image, lzma.FORMAT_ALONE)),
@@ -284,8 +288,17 @@ def device_trees() -> Sequence[bytes]:
 
 @cache
 def traces() -> Sequence[bytes]:
-    """Return trace files: a small copy with translation on, and one with it off."""
-    return tuple(_saved(on) for on in (True, False))
+    """Return trace files: a small copy with translation on, and one with it off; the first once more, not compressed."""
+    packed = tuple(_saved(on) for on in (True, False))
+    return (*packed, _unpacked(packed[0]))
+
+
+def _unpacked(trace: bytes) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(trace)) as packed, zipfile.ZipFile(made, "w") as container:
+        for info in packed.infolist():
+            container.writestr(zipfile.ZipInfo(info.filename, info.date_time), packed.read(info))
+    return made.getvalue()
 
 
 def _saved(on: bool) -> bytes:
@@ -297,10 +310,8 @@ def _saved(on: bool) -> bytes:
 
 def trace_parts() -> Sequence[bytes]:
     """Return each member of those files alone, behind the numbers of file and member: what `in_container` takes."""
-    import zipfile
-
     found = []
-    for number, file in enumerate(traces()):
+    for number, file in enumerate(traces()[:2]):
         with zipfile.ZipFile(io.BytesIO(file)) as container:
             for place, name in enumerate(container.namelist()):
                 found.append(bytes((number, place)) + container.read(name))
@@ -309,8 +320,6 @@ def trace_parts() -> Sequence[bytes]:
 
 def in_container(data: bytes) -> bytes:
     """Return a trace file whose container is whole, with one member replaced by the bytes behind its two numbers."""
-    import zipfile
-
     files = traces()
     made = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(files[data[0] % len(files)] if data else files[0])) as whole:

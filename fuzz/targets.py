@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from fuzz import seeds
+from fuzz import edits, repairs, seeds
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,16 @@ class Target:
     words: tuple[bytes, ...] = ()
     is_slow: bool = False
     """Some milliseconds an input: a bounded run takes a tenth of the inputs."""
+    repair: Callable[[bytes], bytes] | None = None
+    """Makes magic numbers, checksums and offsets right again, so that what else was damaged is looked at."""
+
+
+def damaged(target: Target, seed: bytes, changes: Sequence[edits.Edit], pool: Sequence[bytes]) -> bytes:
+    """Return a seed with those edits made, three of four of them repaired; `pool` is what is spliced in."""
+    data = edits.apply(seed, changes, pool, target.words)
+    if target.repair is not None and sum(change.value for change in changes) % 4:
+        return target.repair(data)
+    return data
 
 
 @cache
@@ -243,8 +253,10 @@ TARGETS: tuple[Target, ...] = (
         ("asm.container", "asm.kernel_image", "asm.patterns"),
         seeds.images,
         _on_file(_kernel),
-        (b"ARMd", b"zimg", b"\x1f\x8b\x08", b"gzip\0", b"lzma\0", b"Linux version 6.1", b"\x7fELF", b"\0" * 8),
+        (b"ARMd", b"zimg", b"\x1f\x8b\x08", b"gzip\0", b"lzma\0", b"Linux version 6.1", b"\x7fELF", b"\0" * 8,
+         b"xz\0", b"zstd\0", b"lz4\0", b"lzo\0"),
         is_slow=True,
+        repair=repairs.image,
     ),
     Target(
         "elf-kernel",
@@ -271,7 +283,7 @@ TARGETS: tuple[Target, ...] = (
     Target("registers", ("emu.register_files",), lambda: (seeds.REGISTERS, seeds.MONITOR, seeds.REGISTERS_JSON),
            _on_file(_registers), (*_JSON, b"x0", b"pc", b"cpsr", b"=", b"0x", b"SCTLR", b"(/32)", b"_")),
     Target("device-tree", ("emu.device_tree",), seeds.device_trees, _on_file(_device_tree),
-           (b"\0\0\0\1", b"\0\0\0\2", b"\0\0\0\3", b"\0\0\0\4", b"\0\0\0\x09", b"\xff\xff\xff\xff", b"reg\0", b"\0\0\0\0")),
+           (b"\0\0\0\1", b"\0\0\0\2", b"\0\0\0\3", b"\0\0\0\4", b"\0\0\0\x09", b"\xff\xff\xff\xff", b"reg\0", b"\0\0\0\0"), repair=repairs.device_tree),
     Target("iomem", ("emu.memory_map",), lambda: seeds.sample_texts("iomem"), _on_file(_memory_map),
            (b"System RAM", b"reserved", b"Kernel code", b"Kernel data", b" : ", b"  ", b"-", b"ffffffffffffffff",
             b"00000000-00000000", b"Crash kernel", b"\x1c")),
@@ -296,7 +308,7 @@ TARGETS: tuple[Target, ...] = (
            (*_TOML, *_SIZES, b"..", b":x2", b":+64KiB", b":x1", b"a.", b"b.", b"latin-hypercube", b"sobol", b"core", b"l2.size",
             b"x0", b"count", b"[[points]]", b",")),
     Target("trace-file", ("traces.files",), seeds.traces, _on_file(_trace, "input.trace"),
-           (b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06", b"header.json", b"\x93NUMPY\x01\x00", b"\xff" * 4)),
+           (b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06", b"header.json", b"\x93NUMPY\x01\x00", b"\xff" * 4), repair=repairs.zip_container),
     Target("trace-members", ("traces.files", "traces.check", "traces.expand", "traces.translated"), seeds.trace_parts,
            _trace_part, (*_JSON, b'"rows"', b'"meta"', b'"symbols"', b"'descr'", b"(1,)", b"True", b"\xff" * 8, b"\0" * 8),
            is_slow=True),

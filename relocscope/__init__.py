@@ -10,6 +10,8 @@ The engines are loaded by the first call that needs them.
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from relocscope.own_packages import check_own_packages
+
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
@@ -38,6 +40,8 @@ __all__ = [
     "sweep",
     "theories",
 ]
+
+check_own_packages()
 
 
 def run(

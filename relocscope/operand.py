@@ -9,6 +9,7 @@ from typing import Any
 from relocscope.bare_program import PROGRAM_KEYS, BareProgram
 from relocscope.case import BOOTS, KEYS, Case, case_from_file, case_names, override, shipped_case, unknown_key
 from traces.errors import InputError
+from traces.reading import is_file, is_there
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,7 +57,7 @@ def operand(text: str) -> Operand:
     if text.endswith(".toml"):
         case = case_from_file(Path(text))
         return Operand(name=case.name, case=case, text=str(Path(text).absolute()))
-    if text not in case_names() and ("/" in text or Path(text).is_file()):
+    if text not in case_names() and ("/" in text or is_file(text)):
         raise InputError(f"{text}: a case file ends in .toml; a kernel is written image:PATH@BOOT, a trace trace:FILE")
     return Operand(name=text, case=shipped_case(text), text=text)
 
@@ -76,7 +77,7 @@ def _elf(text: str, rest: str) -> Operand:
 
 def _program(text: str, rest: str) -> Operand:
     path, at, symbol = rest.rpartition("@")
-    if not at or Path(rest).is_file():
+    if not at or is_file(rest):
         path, symbol = rest, ""
     if not path or (at and path != rest and not symbol):
         raise InputError(f"{text}: expected program:PATH or program:PATH@SYMBOL")
@@ -107,7 +108,7 @@ _KINDS: Mapping[str, Callable[[str, str], Operand]] = {
 
 def program_operand(path: str, symbol: str, *, name: str = "") -> Operand:
     """Make the operand of a bare-metal program."""
-    if not Path(path).is_file():
+    if not is_file(path):
         raise InputError(f"{path}: no such file")
     text = f"program:{path}@{symbol}" if symbol else f"program:{path}"
     return Operand(name=name or text, case=None, program=BareProgram(path=Path(path), symbol=symbol))
@@ -132,7 +133,7 @@ def _ram_text(parts: Sequence[tuple[Path, int | None]], registers: Path) -> str:
 def _based(text: str) -> tuple[Path, int | None]:
     """Split FILE@BASE; a file whose own name has an @ in it is taken as it is."""
     path, at, base = text.rpartition("@")
-    if not at or Path(text).exists():
+    if not at or is_there(text):
         return Path(text), None
     try:
         return Path(path), int(base.replace("_", ""), 0)
@@ -144,7 +145,7 @@ def _split(text: str, rest: str, form: str) -> tuple[Path, str]:
     path, at, tail = rest.rpartition("@")
     if not at or not path or not tail:
         raise InputError(f"{text}: expected {form}")
-    if not Path(path).is_file():
+    if not is_file(path):
         raise InputError(f"{text}: {path}: no such file")
     return Path(path), tail
 

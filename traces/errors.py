@@ -4,12 +4,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from traces.visible import visible
+
 
 class InputError(ValueError):
     """What a person handed in is wrong. The message is one line: file or option, field, value, and the rule it breaks.
 
-    The command line prints it on stderr and ends with status 2.
+    It stays one, whatever a file has put into the value: line breaks and other controls are shown as their numbers. The
+    command line prints it on stderr and ends with status 2.
     """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(visible(message))
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from numpy.lib import format as npy
 
 from traces.check import ARRAYS, check
 from traces.errors import InputError
+from traces.reading import regular_size
 from traces.replacing import replacing
 from traces.schema import SCHEMA_VERSION
 from traces.trace import Trace
@@ -40,6 +41,9 @@ DEFLATE_RATIO = 1040
 
 _NPY_PREFIX_LIMIT = 8192
 _HEADER = "header.json"
+_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, struct.error, NotImplementedError, RuntimeError, OverflowError,
+            UnicodeDecodeError)  # fmt: skip
+"""What `zipfile` raises over a container that is none, damaged or of a kind that it does not know."""
 _EPOCH_OF_ZIP = (1980, 1, 1, 0, 0, 0)  # no clock in the file: equal traces give equal bytes
 
 
@@ -59,15 +63,14 @@ def load(path: str | os.PathLike[str], *, verify: bool = True, limit_bytes: int 
     With `verify` the trace also keeps every promise of `traces.check`; leave it out only to look at what is broken.
     """
     source = Path(path)
+    regular_size(source)  # a zip is read from its end, which a pipe or a device has not
     try:
         with zipfile.ZipFile(source) as container:
             trace = _read(source, container, limit_bytes)
     except OSError as error:
         raise InputError(f"{source}: cannot be read: {error.strerror or error}") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, struct.error) as error:
+    except _DAMAGED as error:
         raise InputError(f"{source}: not a complete trace file: {_one_line(error)}") from None
-    except (NotImplementedError, RuntimeError, OverflowError, UnicodeDecodeError) as error:
-        raise InputError(f"{source}: not a trace file: {_one_line(error)}") from None
     if verify:
         broken = check(trace)
         if broken:
@@ -78,13 +81,14 @@ def load(path: str | os.PathLike[str], *, verify: bool = True, limit_bytes: int 
 def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read the header alone: format, versions, rows of each array, meta."""
     source = Path(path)
+    regular_size(source)  # a zip is read from its end, which a pipe or a device has not
     try:
         with zipfile.ZipFile(source) as container:
             return _read_header(source, container)
     except OSError as error:
         raise InputError(f"{source}: cannot be read: {error.strerror or error}") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, struct.error, NotImplementedError, RuntimeError) as error:
-        raise InputError(f"{source}: not a trace file: {_one_line(error)}") from None
+    except _DAMAGED as error:
+        raise InputError(f"{source}: not a complete trace file: {_one_line(error)}") from None
 
 
 def _header(trace: Trace) -> dict[str, Any]:

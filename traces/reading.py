@@ -1,5 +1,6 @@
 """The one way in which Relocscope reads a file that a person named: bounded, and refused in one line."""
 
+import os
 import stat
 from pathlib import Path
 
@@ -23,6 +24,21 @@ def read_bytes(path: Path, most_bytes: int, *, where: str = "") -> bytes:
     if len(data) > most_bytes:
         raise InputError(f"{shown}: longer than {most_bytes} bytes")
     return data
+
+
+def is_file(path: str | Path) -> bool:
+    """Whether a regular file has that name; no for what cannot be a name (too long, a NUL), where pathlib raises."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def is_there(path: str | Path) -> bool:
+    """Whether anything has that name; the same of what cannot be one."""
+    return os.path.exists(path)  # noqa: PTH110
+
+
+def is_directory(path: str | Path) -> bool:
+    """Whether it is a directory; the same of what cannot be a name."""
+    return os.path.isdir(path)  # noqa: PTH112
 
 
 def read_text(path: Path, most_bytes: int = TEXT_MAX_BYTES) -> str:

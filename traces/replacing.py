@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO
 
 from traces.errors import InputError
+from traces.reading import is_directory
 
 
 @contextmanager
@@ -21,7 +22,7 @@ def replacing(path: str | os.PathLike[str], where: str = "") -> Iterator[IO[byte
     """
     named = Path(path)
     shown = f"{where}: {named}" if where else str(named)
-    if named.is_dir():
+    if is_directory(named):
         raise InputError(f"{shown}: is a directory; name a file")
     _check_link(named, shown)
     try:

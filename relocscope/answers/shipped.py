@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from traces.errors import InputError
+from traces.reading import is_there
 
 if TYPE_CHECKING:
     from relocscope.sweeping.plan import Plan
@@ -21,7 +22,7 @@ def plan_of(name: str) -> "Plan":
     """Return the plan of that file or, where there is none, the one that ships under that name."""
     from relocscope.sweeping.plan import plan_from_file, plan_from_toml
 
-    if Path(name).exists():
+    if is_there(name):
         return plan_from_file(Path(name))
     if name in plan_names():
         text = (resources.files("relocscope") / "plans" / f"{name}.toml").read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from relocscope.calibration.measured import Measured, Reads, is_clear, latency
 from traces.errors import InputError
-from traces.reading import read_bytes
+from traces.reading import is_there, read_bytes
 
 if TYPE_CHECKING:
     from caches import CoreConfig
@@ -74,7 +74,7 @@ def tinymembench(given: str, config: "CoreConfig", option: str = "--tinymembench
 def _which(given: str, option: str) -> tuple[Path, int | None]:
     """Split FILE#NUMBER; a file whose name has a # in it is taken as it is."""
     path, mark, number = given.rpartition("#")
-    if not mark or Path(given).exists():
+    if not mark or is_there(given):
         return Path(given), None
     if not re.fullmatch("[0-9]{1,9}", number) or int(number) < 1:
         raise InputError(f"{option}: {given}: what follows the # must be the number of a run, from 1 on")

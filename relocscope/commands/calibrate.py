@@ -7,6 +7,7 @@ import click
 
 from relocscope.commands.options import json_option, wants_text, write_json
 from traces.errors import InputError
+from traces.reading import is_directory
 
 
 def _target(_context: click.Context, _option: click.Parameter, value: str | None) -> Path | None:
@@ -16,8 +17,8 @@ def _target(_context: click.Context, _option: click.Parameter, value: str | None
     target = Path(value)
     if not target.name.endswith(".toml") or target.name == ".toml":
         raise InputError(f"-o: {target}: must end in .toml, or --core would not know it for a file")
-    if target.is_dir() or not os.access(target.parent, os.W_OK):
-        why = "is a directory" if target.is_dir() else "its directory cannot be written to"
+    if is_directory(target) or not os.access(target.parent, os.W_OK):
+        why = "is a directory" if is_directory(target) else "its directory cannot be written to"
         raise InputError(f"-o: {target}: {why}")
     return target
 

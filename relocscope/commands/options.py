@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from traces.errors import InputError
+from traces.reading import is_directory
 from traces.replacing import replacing
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -19,8 +20,8 @@ def writable(_context: click.Context, option: click.Parameter, value: str | None
     """Refuse a place that cannot be written before anything runs for it; a callback of options that name a file."""
     if value is not None and value != "-":
         target = Path(value)
-        if target.is_dir() or not os.access(target.parent, os.W_OK):
-            why = "is a directory" if target.is_dir() else "its directory cannot be written to"
+        if is_directory(target) or not os.access(target.parent, os.W_OK):
+            why = "is a directory" if is_directory(target) else "its directory cannot be written to"
             raise InputError(f"{option.opts[0]}: {target}: {why}")
     return value
 

@@ -187,9 +187,10 @@ def _out(target: str) -> Iterator[IO[bytes]]:
 def _case_text(text: str) -> str:
     """Return a CASE as it is; a trace file may be named without `trace:`."""
     from relocscope.case import case_names
+    from traces.reading import is_file
 
-    is_file = text not in case_names() and not text.endswith(".toml") and Path(text).is_file()
-    return f"trace:{text}" if is_file else text
+    is_trace = text not in case_names() and not text.endswith(".toml") and is_file(text)
+    return f"trace:{text}" if is_trace else text
 
 
 @trace.command(name="import")

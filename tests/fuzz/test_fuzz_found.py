@@ -1,12 +1,18 @@
 """What the fuzzers found, each once more: refused in one line, or read as what it is."""
 
+from pathlib import Path
+
 import pytest
 
 from fuzz import seeds
 from fuzz.targets import BY_NAME
 from traces.errors import InputError
+from traces.files import load, read_header
 
 DIGITS = b"9" * 5000  # more than Python turns into a number
+
+TREE = seeds.device_trees()[0]
+TOML = ("case", "core", "plan", "memory-map", "segments")
 
 FOUND = [
     ("memory-map", b'[[memory]]\nkind = "ram"\npa = ' + DIGITS + b"\nsize = 4096\n", "not TOML"),
@@ -31,6 +37,16 @@ FOUND = [
     ("tinymembench", seeds.TINYMEMBENCH.replace(b"262144", DIGITS).replace(b"1000000", DIGITS), None),
     ("sweep-store", b"\x9b\n", None),
     ("sweep-store", b"[" * 3000, None),
+    ("core", seeds.CORE.replace(b'trip_ns"]', b'trip\\ns"]'), r"trip\\x0as: no such field"),
+    ("device-tree", TREE.replace(b"pool", b"p\nol").replace(b"\0\0\0\5", b"\xff\0\0\5"), "does not lie in"),
+    ("core", b'base = "' + b"n" * 5000 + b'"', "no such preset"),
+    ("memory-map", seeds.MEMORY_MAP.replace(b'"ram"', b"[]"), "must be one of"),
+    ("assembly", seeds.ASSEMBLY.replace(b".balign 8", b".balign" + b" .balign" * 40 + b" !"), "not an expression"),
+    *((name, b"a." * 1_000_000 + b"b = 1", "joined by dots") for name in TOML),
+    *((name, b'["' + b"\".'a' . \"" * 400 + b'"]', "joined by dots") for name in TOML),
+    *((name, b"x = " + b"[" * 1_000_000, "not TOML") for name in TOML),
+    *((name, b"x = " + b"[" * 40 + b"]" * 40, "in one another") for name in TOML),
+    *((name, (b"x = " + b"{a.b.c = " * 200 + b"1" + b"}" * 200), "not TOML") for name in TOML),
 ]
 
 
@@ -59,3 +75,19 @@ def test_a_store_file_that_names_another_place_is_as_good_as_not_there():
     assert result is None
     _, result, _ = BY_NAME["sweep-store"].read(b'{"key": "%b", "trace": "%b", "result": {}}' % (key, b"bb" * 32))
     assert result is not None
+
+
+@pytest.mark.parametrize("flags", [0, 0x800])
+def test_a_member_whose_name_is_no_text_is_refused_in_one_line(flags: int, tmp_path: Path):
+    """Bit 11 says that names are UTF-8; zipfile then decodes them, in the directory and beside the member."""
+    trace = seeds.traces()[0]
+    local, entry = trace.index(b"PK\x03\x04"), trace.index(b"PK\x01\x02")
+    for at in (local + 6, entry + 8):
+        damaged = bytearray(trace)
+        damaged[at : at + 2] = flags.to_bytes(2, "little")
+        damaged[damaged.index(b"header.json", at)] = 0xD5
+        path = tmp_path / "damaged.trace"
+        path.write_bytes(damaged)
+        for reader in (load, read_header):
+            with pytest.raises(InputError, match=r"damaged\.trace: "):
+                reader(path)

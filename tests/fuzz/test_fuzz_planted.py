@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
-from fuzz.__main__ import run
+from fuzz.drawn import run
 from fuzz.targets import BY_NAME
 
-INPUTS = 4000
+INPUTS = 10_000
 
 PLANTED: dict[str, tuple[str, str, Callable[..., bool]]] = {
+    "kernel-image": ("asm.kernel_image", "_Search.relocate_routine", lambda self, site, protocol:
+                     len(site.kimage_offsets) > 3 and "dtb" not in site.kimage_offsets),
     "elf-kernel": ("asm.elf", "Elf._section_bytes", lambda self, number: number > 100),
     "elf-program": ("asm.elf", "_load_segments", lambda path, data: data[40] != 0),
     "assembly": ("asm.source", "Source._repeat", lambda self, line, operands, body, depth: depth > 0),
@@ -24,8 +26,10 @@ PLANTED: dict[str, tuple[str, str, Callable[..., bool]]] = {
     "segments": ("emu.segments", "_segment", lambda where, number, table: table.get("name") == ""),
     "kexec-debug": ("emu.segments", "_named_segments", lambda where, found, bases, start: start is None),
     "dmesg": ("relocscope.boot_log", "_boot", lambda text, el: el == "1"),
+    "case": ("relocscope.case", "_whole", lambda value, where: isinstance(value, str) and value.count("_") == 1),
     "core": ("caches.presets", "_covers", lambda span, value, _: value == 100 and isinstance(span, list) and 0 in span),
     "plan": ("relocscope.sweeping.designs", "_spanned", lambda name, text, kind: ":x" in text and ":x2" not in text),
+    "trace-file": ("traces.files", "check", lambda trace: (trace.insns["pa"] >> 52).any()),
     "trace-members": ("traces.files", "_prefix", lambda where, stream: stream.peek(1)[:1] != b"\x93"),
     "din": ("traces.exports.din_trace", "_instructions", lambda table, va: (table["pa"] > 1 << 60).any()),
     "tinymembench": ("relocscope.calibration.files", "_number", lambda text, where: "n" in text),
@@ -33,6 +37,7 @@ PLANTED: dict[str, tuple[str, str, Callable[..., bool]]] = {
     "session-file": ("relocscope.stepping.saving", "change_of", lambda facts: not {"pa", "register"} & set(facts)),
     "sweep-store": ("relocscope.sweeping.store", "_read", lambda path, key, *_: b"null" in path.read_bytes()),
     "gdb-packets": ("relocscope.gdb.packets", "unescape", lambda data: b"}" in data),
+    "gdb-stub": ("relocscope.gdb.resuming", "_go_on_from", lambda session, pc: pc is not None and pc >> 63),
     "options": ("relocscope.hypotheses.observation", "_seconds", lambda text, where: not text.strip("0.")),
 }  # fmt: skip
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fuzz.__main__ import inputs
+from fuzz.drawn import inputs
 from fuzz.reached import floors, reached
 from fuzz.targets import BY_NAME, TARGETS
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fuzz import edits
 from fuzz.attempt import attempt
-from fuzz.targets import TARGETS, Target, scratch
+from fuzz.targets import TARGETS, Target, damaged, scratch
 
 BY_NAME = [pytest.param(target, id=target.name) for target in TARGETS]
 QUICK_INPUTS = 40
@@ -35,7 +35,7 @@ def explore(target: Target, inputs: int) -> None:
               suppress_health_check=list(HealthCheck))  # fmt: skip
     @given(st.integers(0, len(seeds) - 1), EDITS)
     def explored(seed: int, changes: list[edits.Edit]) -> None:
-        data = edits.apply(seeds[seed], changes, seeds, target.words)
+        data = damaged(target, seeds[seed], changes, seeds)
         failure = attempt(target, data)
         if failure is not None:
             raise AssertionError(f"{target.name}: {failure.what}: {data!r:.300}") from failure.cause

@@ -286,3 +286,38 @@ def test_an_empty_gzip_is_no_traceback(tmp_path: Path):
     (tmp_path / "x").write_bytes(gzip.compress(b""))
     with pytest.raises(InputError):
         container.open_kernel(tmp_path / "x")
+
+
+# -- Names and places that are no files ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", "NAME"),
+        ("run", "v5.17-nvhe", "--core", "NAME"),
+        ("run", "--kernel", "NAME", "--boot", "nvhe"),
+        ("run", "v5.17-nvhe", "--size", "4KiB", "--json", "NAME"),
+        ("run", "--elf", "NAME", "--entry", "main"),
+        ("run", "--ram", "NAME", "--regs", "NAME"),
+        ("sweep", "--plan", "NAME"),
+        ("trace", "check", "NAME"),
+        ("trace", "record", "v5.17-nvhe", "--size", "4KiB", "-o", "NAME"),
+        ("calibrate", "--core", "rpi4", "--tinymembench", "NAME"),
+        ("check", "--iomem", "NAME", "--kexec-debug", "NAME"),
+    ],
+    ids=lambda words: "-".join(words[:3]),
+)
+def test_a_name_too_long_for_a_file_is_refused_in_one_line(words: tuple[str, ...], capsys):
+    assert command(*(word.replace("NAME", "n" * 5000) for word in words)) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("place", ["/dev/zero", "/dev/full", "pipe"])
+def test_a_trace_that_is_no_file_is_refused_at_once(place: str, tmp_path: Path, capsys):
+    """A zip is looked for from the end; /dev/zero has none, and a pipe waits for its writer."""
+    if place == "pipe":
+        place = str(tmp_path / "pipe")
+        os.mkfifo(place)
+    assert command("trace", "check", place) == 2
+    assert "not a regular file" in capsys.readouterr().err

@@ -198,14 +198,14 @@ def test_files_of_another_kind(tmp_path: Path, content: bytes):
     path = tmp_path / "other"
     path.write_bytes(content)
     for read in (load, read_header):
-        with pytest.raises(InputError, match="not a"):
+        with pytest.raises(InputError, match=r"not a|empty file"):
             read(path)
 
 
 def test_places_that_cannot_be(tmp_path: Path):
     with pytest.raises(InputError, match="cannot be read: No such file"):
         load(tmp_path / "none")
-    with pytest.raises(InputError, match="cannot be read: Is a directory"):
+    with pytest.raises(InputError, match="not a regular file"):
         load(tmp_path)
     with pytest.raises(InputError, match="cannot be written: No such file"):
         save(copy_trace(), tmp_path / "no" / "where")
