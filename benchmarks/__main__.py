@@ -36,6 +36,8 @@ class Times:
     sampled: float
     sampled_error: float
     """Of the modelled time, against the exact one's."""
+    sampled_half: float
+    """Half of the sample's interval, of the exact time."""
 
 
 def case_times(name: str, size: str, rounds: int = 3) -> Times:
@@ -72,7 +74,9 @@ def case_times(name: str, size: str, rounds: int = 3) -> Times:
         times[-1] += [after - before for before, after in pairwise(clock)]
     best = [min(column) for column in zip(*times, strict=True)]
     error = sampled.cycles / exact.cycles - 1
-    return Times(exact.instructions, exact.details["pages_skipped"], *best, error)
+    low, high = sampled.details["sampled"]["interval"] if "sampled" in sampled.details else (0.0, 0.0)
+    half = (high - low) / 2 / exact.seconds
+    return Times(exact.instructions, exact.details["pages_skipped"], *best, error, half)
 
 
 def show(what: str, value: float, goal: float, unit: str) -> None:
@@ -92,6 +96,7 @@ def show_case(name: str, size: str) -> float:
     show("capture and timing", (times.capture + times.replay) / times.bare, 4, "x bare")
     show("sampled replay of the stored trace", times.sampled / times.bare, 0.15, "x bare")
     show("error of the sample", abs(times.sampled_error) * 100, 1, "% of the time")
+    print(f"  {'half of its interval':44} {times.sampled_half * 100:8.2f} % of the time")
     print(f"  {'replay, an instruction':44} {times.replay / times.instructions * 1e9:8.2f} ns")
     return times.bare
 
@@ -106,6 +111,7 @@ def show_large(name: str) -> None:
     show("the same, at 20 M instructions a second bare", exact * rate / 20e6, 60, "s")
     show("from capture to answer, sampled", (times.capture + times.sampled) / times.bare, 2, "x bare")
     show("error of the sample", abs(times.sampled_error) * 100, 1, "% of the time")
+    print(f"  {'half of its interval':44} {times.sampled_half * 100:8.2f} % of the time")
     seconds, peak = wall_of(["run", name, "--size", LARGE])
     show("peak of `relocscope run`", peak, 1024, "MiB")
     print(f"  {'`relocscope run`, as a person waits for it':44} {seconds:8.2f} s")

@@ -17,6 +17,7 @@ from caches.config import CoreConfig
 from caches.initial import kernel_dirty
 from caches.kernels.layout import DIRTY, FAILURE_NO_TRANSLATION
 from caches.kernels.tape import replay as replay_compiled
+from caches.kernels.warming import warm as warm_compiled
 from caches.mechanisms import mechanism_names
 from caches.passed_lines import Footprint, PassedLines
 from caches.state import COUNTER_COLUMNS, COUNTER_ROWS, LEVEL_NAMES, MACHINE_TYPE, Ints, State, fresh, level_ways
@@ -32,6 +33,7 @@ from caches.tape import (
     translations_of,
     walk_reads_of,
 )
+from caches.warming import Warming
 from traces.errors import InputError
 from traces.expand import executed_counts
 from traces.outcome import Outcome
@@ -94,6 +96,7 @@ class Replay:
         self.inside = 0
         """Instructions of the next one that have been replayed, by `step`."""
         self._value = 0
+        self._warming: Warming | None = None
         self._stale: dict[int, None] = {}
         self._lost: dict[int, None] = {}
         self._state: State = fresh(config, ablate=mechanism_names(ablate), seed=seed)
@@ -161,6 +164,11 @@ class Replay:
         count: Ints = self._members["insn_count"]
         return count
 
+    @property
+    def counters(self) -> dict[str, dict[str, int]]:
+        """Of every part, so far: `Outcome.counters`."""
+        return _counters(self._state)
+
     def count(self, part: str, name: str) -> int:
         """Return one counter as it is now, by the names of `Outcome.counters`; `stale` and `lost` of lines `truth`."""
         if part == "truth":
@@ -203,6 +211,38 @@ class Replay:
             self.at, self.inside = self.at + 1, 0
         self._drain()
         self._raise_failure()
+
+    def warm(self, pages: int, length: int) -> None:
+        """Go past that many pages of `length` executions each, which run the same blocks, without timing them.
+
+        They leave behind what `caches.warming` says; what they cost is in no count of cycles or instructions, and
+        the parts' counters are not what a replay would have counted. A page that is not like the first is replayed.
+        """
+        if pages == 0:
+            return
+        stop = self.at + pages * length
+        if self._warming is None:
+            self._warming = Warming(self._state, self._members)
+        page = self._warming.page_of(self.trace, self.at, length, self._value)
+        while page and self.at < stop:
+            values = self._values(0, (stop - self.at) // length, page.words).reshape(-1)
+            with self._warming.untimed() as (held, reach, cycle):
+                members = self._members | {"values": np.ascontiguousarray(values)}
+                machine = views.record(self._state.words, MACHINE_TYPE, members)
+                count = len(values) // page.words
+                done = int(warm_compiled(machine, page.events, page.words, count, held, reach, cycle))
+            self._value += done * page.words
+            self.at += done * length
+            self._drain()
+            self._raise_failure()
+            if done == 0:
+                self._compiled(self.at + length)
+        self._compiled(stop)
+
+    def jump(self, pages: int, length: int) -> None:
+        """Go past that many such pages as if they did nothing."""
+        self._value += pages * self._consumed(self.trace.executions[self.at : self.at + length].astype(np.int64))
+        self.at += pages * length
 
     def save(self) -> "Saved":
         """Return what `restore` needs to go back to here."""

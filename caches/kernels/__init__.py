@@ -1,5 +1,6 @@
 """Every compiled step of the timing model; plain Python under NUMBA_DISABLE_JIT=1, with the same result.
 
+    warming                               pages that are passed by: lines and TLB entries, without time
     tape                                  executions and marks, one after the other
       pipeline                            one instruction: window, operands, ports, retirement
         fetch, loads, stores,             what it asks of memory
@@ -26,6 +27,4 @@ from numba.core.caching import CacheImpl, InTreeCacheLocator, UserProvidedCacheL
 from caches.compiled_from import SOURCES
 
 # Before any step is compiled: Numba asks these where it keeps it, before its own.
-CacheImpl._locator_classes[:0] = SOURCES.locators(
-    (UserProvidedCacheLocator, InTreeCacheLocator, UserWideCacheLocator)
-)
+CacheImpl._locator_classes[:0] = SOURCES.locators((UserProvidedCacheLocator, InTreeCacheLocator, UserWideCacheLocator))

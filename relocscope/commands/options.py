@@ -41,7 +41,7 @@ def machine_options(command: Command) -> Command:
 
 
 _SAMPLE = click.option(
-    "--sample", is_flag=True, help="Time a long copy by its first pages and its end, with an interval."
+    "--sample", is_flag=True, help="Time a long copy by a few of its pages, with an interval."
 )
 
 
