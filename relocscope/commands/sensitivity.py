@@ -41,7 +41,7 @@ _GROUPS = {"one-at-a-time": 1, "morris": 10, "sobol": 64}
 @click.option("--workers", type=click.IntRange(0, 1024), metavar="N", help="Processes; 0 or 1: none but this one.")
 @click.option("--scheduler", metavar="ADDRESS", help="Replay on the workers of a Dask scheduler: tcp://HOST:8786.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done and how long it would take.")
-@click.option("--tornado", callback=writable, metavar="FILE", help="Draw it: .svg or .html.")
+@click.option("--tornado", callback=writable, metavar="FILE", help="Draw it: .svg, .html, .png or .pdf.")
 @json_option
 def sensitivity(
     cases: tuple[str, ...],
