@@ -71,8 +71,9 @@ def fuzz(
     corpus.mkdir(parents=True, exist_ok=True)
     for number, data in enumerate(seeds):
         (corpus / f"seed-{number}").write_bytes(data)
+    # Time and memory are bounded by `attempt` and `slate`; a timeout of 0 would be no time at all to atheris.
     options = [f"-seed={seed}", f"-max_len={edits.LONGEST_BYTES}", "-len_control=0", "-verbosity=0",
-               "-timeout=0", "-rss_limit_mb=0", "-print_final_stats=0", str(corpus)]  # fmt: skip
+               "-timeout=600", "-rss_limit_mb=0", "-print_final_stats=0", str(corpus)]  # fmt: skip
     if target.words:
         words = scratch() / "words"
         words.write_text(_dictionary(target), encoding="ascii")
