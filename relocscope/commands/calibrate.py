@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from relocscope.commands import offered
 from relocscope.commands.options import json_option, wants_text, write_json
 from traces.errors import InputError
 from traces.reading import is_directory
@@ -28,7 +29,11 @@ def _target(_context: click.Context, _option: click.Parameter, value: str | None
     epilog="Then: relocscope explain --core my-core.toml. docs/calibrate.md says how to collect measurements.",
 )
 @click.option(
-    "--core", metavar="NAME", required=True, help="Core to start from (`relocscope cores`) or a file (my.toml)."
+    "--core",
+    metavar="NAME",
+    shell_complete=offered.cores,
+    required=True,
+    help="Core to start from (`relocscope cores`) or a file (my.toml).",
 )
 @click.option(
     "--observed",
@@ -42,7 +47,12 @@ def _target(_context: click.Context, _option: click.Parameter, value: str | None
 @click.option("--lmbench", metavar="FILE", multiple=True, help="Output of lmbench's lat_mem_rd -t and bw_mem bcopy.")
 @click.option("--error", type=float, default=0.05, show_default=True, help="Relative error of a measurement.")
 @click.option("--boot", type=click.Choice(["el1", "nvhe", "vhe"]), help="How the machine was booted.")
-@click.option("--case", metavar="CASE", help="What the on times are of; without it: v5.17 on that boot path.")
+@click.option(
+    "--case",
+    metavar="CASE",
+    shell_complete=offered.cases,
+    help="What the on times are of; without it: v5.17 on that boot path.",
+)
 @click.option("-o", "target", metavar="FILE.toml", callback=_target, help="Write the fitted preset.")
 @json_option
 def calibrate(

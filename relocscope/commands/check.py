@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from relocscope.commands import offered
 from relocscope.commands.options import json_option, settings_of, wants_text, write_json
 
 if TYPE_CHECKING:
@@ -17,14 +18,21 @@ def _file(*names: str, text: str) -> Any:
 
 
 @click.command(short_help="List hazards of a case, or of your own machine's kexec.")
-@click.argument("case", metavar="[CASE]", required=False)
+@click.argument("case", shell_complete=offered.cases, metavar="[CASE]", required=False)
 @_file("--iomem", text="/proc/iomem of your machine, read as root; with --kexec-debug instead of CASE.")
 @_file("--kexec-debug", text="What `kexec -d -l ...` printed there.")
 @_file("--dmesg", text="The kernel's log there: version, exception level, page size.")
 @_file("--dtb", text="Its device tree (/sys/firmware/fdt): memory that must not be mapped.")
 @_file("--kernel", text="The image of the kernel that runs there, to take the routine out of it.")
 @click.option("--size", metavar="SIZE", help="Size of the image: 25MiB, 37MB, 4096.")
-@click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="Set a field of the case; repeatable.")
+@click.option(
+    "--set",
+    "settings",
+    metavar="KEY=VALUE",
+    shell_complete=offered.keys,
+    multiple=True,
+    help="Set a field of the case; repeatable.",
+)
 @json_option
 def check(
     case: str | None, size: str | None, settings: tuple[str, ...], json_path: str | None, **files: Path | None

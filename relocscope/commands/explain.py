@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from relocscope.commands import offered
 from relocscope.commands.options import json_option, machine_options, settings_of, wants_text, writable, write_json
 
 if TYPE_CHECKING:
@@ -21,9 +22,15 @@ if TYPE_CHECKING:
     short_help="Say why B is faster than A, or why it is not.",
     epilog="With no argument: v4.19-nvhe against rfc-v1-nvhe, the question of July 2019.",
 )
-@click.argument("a", metavar="[A]", required=False)
-@click.argument("b", metavar="[B]", required=False)
-@click.option("--within", "group", metavar="GROUP", help="Take one group apart (`relocscope mechanisms` lists them).")
+@click.argument("a", shell_complete=offered.cases, metavar="[A]", required=False)
+@click.argument("b", shell_complete=offered.cases, metavar="[B]", required=False)
+@click.option(
+    "--within",
+    "group",
+    metavar="GROUP",
+    shell_complete=offered.groups,
+    help="Take one group apart (`relocscope mechanisms` lists them).",
+)
 @click.option(
     "--tornado", callback=writable, metavar="FILE", help="Draw the estimates that move the speed-up: .svg, .html, ..."
 )

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from relocscope.commands import offered
 from relocscope.commands.options import core_options, json_option, settings_of, wants_text, writable, write_json
 
 
@@ -12,7 +13,7 @@ from relocscope.commands.options import core_options, json_option, settings_of, 
     epilog="Exact where the level is LRU and nothing is prefetched; what of the core is otherwise is said. "
     "More in docs/misses.md.",
 )
-@click.argument("case", metavar="CASE")
+@click.argument("case", shell_complete=offered.cases, metavar="CASE")
 @click.option(
     "--level",
     type=click.Choice(["l1d", "l2", "l3", "dtlb"]),

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from relocscope.commands import offered
 from traces.errors import InputError
 from traces.reading import is_directory
 from traces.replacing import replacing
@@ -49,10 +50,20 @@ def core_options(command: Command) -> Command:
     """Add --core, --size and --set."""
     for option in (
         click.option(
-            "--set", "settings", metavar="KEY=VALUE", multiple=True, help="Set a field of case or core; repeatable."
+            "--set",
+            "settings",
+            metavar="KEY=VALUE",
+            shell_complete=offered.keys,
+            multiple=True,
+            help="Set a field of case or core; repeatable.",
         ),
         click.option("--size", metavar="SIZE", help="Size of the image: 25MiB, 37MB, 4096."),
-        click.option("--core", metavar="NAME", help="Modelled core (`relocscope cores`) or a core file (my.toml)."),
+        click.option(
+            "--core",
+            metavar="NAME",
+            shell_complete=offered.cores,
+            help="Modelled core (`relocscope cores`) or a core file (my.toml).",
+        ),
     ):
         command = option(command)
     return command

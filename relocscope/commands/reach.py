@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from relocscope.commands import offered
 from relocscope.commands.options import core_options, json_option, settings_of, wants_text, write_json
 from traces.errors import InputError
 
@@ -23,13 +24,14 @@ _TIME = re.compile(r"([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*(s|ms|us)")
     short_help="Find the smallest change that makes a case quick enough.",
     epilog="relocscope reach v5.17-nvhe --target 4ms --key dram.latency_ns=40..75 --key l2.size=1MiB,2MiB",
 )
-@click.argument("case", metavar="CASE")
+@click.argument("case", shell_complete=offered.cases, metavar="CASE")
 @click.option("--target", metavar="TIME", help="What it may take: 30ms, 0.03s, 250us.")
 @click.option("--speedup", type=float, metavar="X", help="Or how many times as fast it must be.")
 @click.option(
     "--key",
     "keys",
     metavar="KEY[=VALUES]",
+    shell_complete=offered.keys,
     multiple=True,
     help="Move this one: LOW..HIGH or V1,V2,...; else every number that its time may depend on, 16 times either way.",
 )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from relocscope.commands import offered
 from relocscope.commands.options import json_option, machine_options, settings_of, wants_text, writable, write_json
 from traces.errors import InputError
 from traces.replacing import replacing
@@ -24,7 +25,7 @@ def _known(context: click.Context, option: click.Parameter, value: str | None) -
 
 
 @click.command(short_help="Write a page, a mail or text about one run or several.")
-@click.argument("cases", metavar="[CASE]...", nargs=-1)
+@click.argument("cases", shell_complete=offered.cases, metavar="[CASE]...", nargs=-1)
 @click.option(
     "-o",
     "output",

@@ -2,6 +2,7 @@
 
 import click
 
+from relocscope.commands import offered
 from relocscope.commands.options import (
     case_of,
     json_option,
@@ -14,7 +15,7 @@ from relocscope.commands.options import (
 
 
 @click.command(short_help="Run one case: outcome, time, where it went, hazards.")
-@click.argument("case", metavar="[CASE]", required=False)
+@click.argument("case", shell_complete=offered.cases, metavar="[CASE]", required=False)
 @kernel_options
 @click.option(
     "--ram",

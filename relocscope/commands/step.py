@@ -6,11 +6,12 @@ from typing import IO
 
 import click
 
+from relocscope.commands import offered
 from relocscope.commands.options import case_of, core_options, kernel_options, settings_of
 
 
 @click.command(short_help="Step through a case on a screen, in line mode or from gdb.")
-@click.argument("case", metavar="[CASE]", required=False)
+@click.argument("case", shell_complete=offered.cases, metavar="[CASE]", required=False)
 @kernel_options
 @click.option("--repl", is_flag=True, help="Line mode: commands from stdin, one a line; `help` lists them.")
 @click.option("--gdb", metavar="HOST:PORT", help="Serve gdb's remote protocol there (docs/gdb.md); port 0: any.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from relocscope.commands import offered
 from relocscope.commands.options import core_options, json_option, settings_of, wants_text, writable, write_json
 
 if TYPE_CHECKING:
@@ -21,13 +22,32 @@ STATUS_INTERRUPTED = 130
     short_help="Run a case at many settings, each functional run once.",
     epilog="VALUES: V1,V2,... or LOW..HIGH:N, LOW..HIGH:log:N, LOW..HIGH:x2, LOW..HIGH:+STEP; more in docs/sweep.md.",
 )
-@click.argument("cases", metavar="[CASE [CASE]]", nargs=-1)
-@click.option("--grid", metavar="KEY=VALUES", multiple=True, help="Try every value, with every one of the others.")
-@click.option("--range", "ranges", metavar="KEY=LOW..HIGH[:log]", multiple=True, help="Draw samples from there.")
+@click.argument("cases", shell_complete=offered.cases, metavar="[CASE [CASE]]", nargs=-1)
+@click.option(
+    "--grid",
+    metavar="KEY=VALUES",
+    shell_complete=offered.keys,
+    multiple=True,
+    help="Try every value, with every one of the others.",
+)
+@click.option(
+    "--range",
+    "ranges",
+    metavar="KEY=LOW..HIGH[:log]",
+    shell_complete=offered.keys,
+    multiple=True,
+    help="Draw samples from there.",
+)
 @click.option("--samples", type=int, default=0, metavar="N", help="How many of them; with --range.")
 @click.option("--design", type=click.Choice(["latin-hypercube", "sobol"]), help="How they fill the ranges.")
 @click.option("--design-seed", type=int, metavar="N", help="Seed of the design.")
-@click.option("--plan", "plan_name", metavar="FILE", help="Read all of this from TOML; or a plan that ships (--plans).")
+@click.option(
+    "--plan",
+    "plan_name",
+    metavar="FILE",
+    shell_complete=offered.plans,
+    help="Read all of this from TOML; or a plan that ships (--plans).",
+)
 @click.option("--plans", is_flag=True, help="List the plans that ship: ready-made questions.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="Where results are kept.")
 @core_options

@@ -2,6 +2,7 @@
 
 import click
 
+from relocscope.commands import offered
 from relocscope.commands.options import json_option, settings_of, wants_text, write_json
 
 
@@ -10,7 +11,13 @@ from relocscope.commands.options import json_option, settings_of, wants_text, wr
     epilog="The question of July 2019: relocscope theories --core stingray --observed 37MB=0.35:off "
     "--observed 37MB=0.35:on",
 )
-@click.option("--core", metavar="NAME", required=True, help="Modelled core (`relocscope cores`) or a file (my.toml).")
+@click.option(
+    "--core",
+    metavar="NAME",
+    shell_complete=offered.cores,
+    required=True,
+    help="Modelled core (`relocscope cores`) or a file (my.toml).",
+)
 @click.option(
     "--observed",
     metavar="SIZE=SECONDS:off|on",
@@ -25,8 +32,20 @@ from relocscope.commands.options import json_option, settings_of, wants_text, wr
     type=click.Choice(["el1", "nvhe", "vhe"]),
     help="How the machine was booted; without it: at EL2, with VHE where the core has it.",
 )
-@click.option("--case", metavar="CASE", help="What was meant to be MMU-on; without it: RFC v1 on that boot path.")
-@click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="Set a field of case or core; repeatable.")
+@click.option(
+    "--case",
+    metavar="CASE",
+    shell_complete=offered.cases,
+    help="What was meant to be MMU-on; without it: RFC v1 on that boot path.",
+)
+@click.option(
+    "--set",
+    "settings",
+    metavar="KEY=VALUE",
+    shell_complete=offered.keys,
+    multiple=True,
+    help="Set a field of case or core; repeatable.",
+)
 @click.option("--all", "everything", is_flag=True, help="Show the hypotheses that are out of the question as well.")
 @json_option
 def theories(

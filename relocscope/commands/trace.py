@@ -8,6 +8,7 @@ from typing import IO
 
 import click
 
+from relocscope.commands import offered
 from relocscope.commands.options import (
     core_options,
     json_option,
@@ -29,7 +30,7 @@ def trace() -> None:
 
 
 @trace.command()
-@click.argument("case")
+@click.argument("case", shell_complete=offered.cases)
 @click.option("-o", "target", type=click.Path(path_type=Path), required=True, help="Trace file to write.")
 @machine_options
 def record(
@@ -137,7 +138,7 @@ def replay(
 
 
 @trace.command()
-@click.argument("case", metavar="CASE|FILE")
+@click.argument("case", shell_complete=offered.cases, metavar="CASE|FILE")
 @click.option("--format", "name", metavar="NAME", required=True, help=_FORMATS)
 @click.option("-o", "target", metavar="FILE", required=True, help="File to write; - is stdout.")
 @click.option("--pages", metavar="A:B", help="Pages A up to B of the copy, counted from 0.")
@@ -216,13 +217,11 @@ def import_(file: Path, target: Path, label: str) -> None:
 
 
 @trace.command()
-@click.argument("a", metavar="A")
-@click.argument("b", metavar="B")
+@click.argument("a", shell_complete=offered.cases, metavar="A")
+@click.argument("b", shell_complete=offered.cases, metavar="B")
 @core_options
 @json_option
-def diff(
-    a: str, b: str, core: str | None, size: str | None, settings: tuple[str, ...], json_path: str | None
-) -> None:
+def diff(a: str, b: str, core: str | None, size: str | None, settings: tuple[str, ...], json_path: str | None) -> None:
     """Compare what two runs did and cost: cases or trace files.
 
     The first instruction at which they part, and the differences of counters, causes and costs by instruction.
