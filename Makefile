@@ -46,7 +46,7 @@ fuzz: $(VENV)/installed ## a million damaged inputs for each reader; hours
 fuzz-guided: $(VENV)/installed ## the same, guided by what inputs reach (atheris); keeps fuzz-corpus
 	$(BIN)/python -m fuzz --guided
 
-wheel-test: $(VENV)/installed ## build wheel and sdist, and try the wheel in empty environments of each Python at hand
+wheel-test: $(VENV)/installed ## build sdist, and wheel from it; run every example in empty environments of each Python at hand
 	.ci/wheel $(BIN)/python
 
 bench: $(VENV)/installed ## speed, as ratios to a bare Unicorn run of the same guest
