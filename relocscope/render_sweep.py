@@ -9,10 +9,11 @@ from rich.markup import escape
 
 from relocscope.quantities import seconds
 from relocscope.render import plain_table
+from relocscope.sweeping.counting import counted_levels
 from relocscope.sweeping.keys import bare, key
 from relocscope.sweeping.plan import Plan
 from relocscope.sweeping.survey import Survey
-from relocscope.sweeping.table import PARQUET, Table
+from relocscope.sweeping.table import BEST, PARQUET, Table
 from traces.sizes import size_text
 
 FRONT_SHOWN = 10
@@ -46,6 +47,28 @@ def show_table(out: Console, table: Table, directory: Path) -> None:
     out.print()
     _show_best(out, table)
     _show_front(out, table)
+    for line in not_ok(table):
+        out.print(escape(line))
+    out.print(f"every point: {escape(str(directory / PARQUET))}")
+
+
+def show_counts(out: Console, table: Table, directory: Path) -> None:
+    """Show the points of a sweep of counts that miss least, what failed, and where the rest is."""
+    _show_plan(out, table.plan)
+    points, passes = len({row["point"] for row in table.rows}), table.host["passes"]
+    out.print(f"{points:,} points counted from {passes:,} streams, none timed; {_duration(table.host['seconds'])}")
+    out.print()
+    swept = list(dict.fromkeys(map(bare, table.plan.swept)))
+    for level in counted_levels(table.plan):
+        name = f"count.{level}.misses"
+        rows = sorted((row for row in table.rows if row.get(name) is not None), key=lambda row: int(row[name]))[:BEST]
+        shown = plain_table("point", *swept, f"{level} misses", "missed", right=(0, len(swept) + 1, len(swept) + 2))
+        for row in rows:
+            share = row[name] / max(1, row[f"count.{level}.accesses"])
+            values = (escape(_value(each, row)) for each in swept)
+            shown.add_row(str(row["point"]), *values, f"{row[name]:,}", f"{share:.2%}")
+        out.print(shown)
+        out.print()
     for line in not_ok(table):
         out.print(escape(line))
     out.print(f"every point: {escape(str(directory / PARQUET))}")

@@ -52,6 +52,7 @@ STATUS_INTERRUPTED = 130
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="Where results are kept.")
 @core_options
 @click.option("--sample", is_flag=True, help="Time long copies by a sample; the best are then confirmed in full.")
+@click.option("--counts-only", is_flag=True, help="Time nothing: count misses of l1d, l2, l3, dtlb in one pass.")
 @click.option("--skip-impossible", is_flag=True, help="Record points that cannot be, instead of refusing them all.")
 @click.option("--workers", type=click.IntRange(0, 1024), metavar="N", help="Processes; 0 or 1: none but this one.")
 @click.option("--scheduler", metavar="ADDRESS", help="Replay on the workers of a Dask scheduler: tcp://HOST:8786.")
@@ -72,6 +73,7 @@ def sweep(
     rate: float | None,
     front: str | None,
     heat_map: str | None,
+    counts_only: bool,
     json_path: str | None,
     **asked: Any,
 ) -> int:
@@ -88,6 +90,10 @@ def sweep(
     plan = _plan(cases, plan_name, asked)
     pictures = _pictures(plan, {"--front": front, "--heat-map": heat_map})
     means = Means(default_workers() if workers is None else workers, scheduler)
+    if counts_only:
+        if output is None or scheduler is not None or dry_run or pictures:
+            raise InputError("--counts-only: needs -o; and takes no --scheduler, --dry-run or picture of times")
+        return _run(plan, output, means, json_path, {}, counts_only=True)
     if dry_run:
         return show_survey_of(plan, output or Path(), means.workers, rate, json_path)
     if output is not None:
@@ -203,8 +209,10 @@ def _run(
     pictures: Mapping[str, str],
     *,
     kept: bool = True,
+    counts_only: bool = False,
 ) -> int:
     from relocscope.progress import Progress
+    from relocscope.sweeping.counting import count
     from relocscope.sweeping.sweep import run
 
     far = ("", 0, 0)
@@ -216,7 +224,7 @@ def _run(
 
     try:
         with Progress("looking at the plan") as progress:
-            table = run(plan, directory, means, note)
+            table = (count if counts_only else run)(plan, directory, means, note)
     except KeyboardInterrupt:
         done = f"{far[0]}: {far[1]:,} of {far[2]:,} done; " if far[0] else ""
         rest = "the same command goes on from there" if kept else "nothing is kept without -o"
@@ -224,9 +232,11 @@ def _run(
         return STATUS_INTERRUPTED
     if wants_text(json_path):
         from relocscope.render import console
-        from relocscope.render_sweep import show_answer, show_table
+        from relocscope.render_sweep import show_answer, show_counts, show_table
 
-        if kept:
+        if counts_only:
+            show_counts(console(), table, directory)
+        elif kept:
             show_table(console(), table, directory)
         show_answer(console(), table)
     write_json(json_path, table.to_json())

@@ -135,8 +135,8 @@ class Sweep:
             {"kind": kind, "key": task.key, "by": answer.by, "seconds": answer.seconds, "at": round(time.time(), 3)}
         )
 
-    def row(self, point: int, side: Side, *, sample: bool) -> dict[str, Any]:
-        """Return one row of the table, without its speed-up."""
+    def described(self, point: int, side: Side, *, sample: bool = False) -> dict[str, Any]:
+        """Return a row of the table as far as it is known before its replay: all of what cannot be."""
         swept = {bare(name): side.value(bare(name)) for name in self.plan.swept}
         row: dict[str, Any] = {"point": point, "case": side.case, **swept, "core": side.value("core")}
         row |= {"status": "ok", "error": None, "speedup": None, "sampled": sample, "sampled_seconds": None}
@@ -145,7 +145,13 @@ class Sweep:
         if why or side.replayed is None:
             return row | {"status": "impossible", "error": why, "outcome": None}
         row |= {"config": side.replayed.config_hash, "model": self.model}
-        row["sram_bytes"] = sram_bytes(side.replayed.config)
+        return row | {"sram_bytes": sram_bytes(side.replayed.config)}
+
+    def row(self, point: int, side: Side, *, sample: bool) -> dict[str, Any]:
+        """Return one row of the table, without its speed-up."""
+        row = self.described(point, side, sample=sample)
+        if row["status"] != "ok":
+            return row
         known = self.store.capture(side.capture) or {"error": self.failed.get(side.capture)}
         task = self.replay_of(side, sample)
         if task is not None:

@@ -5,6 +5,7 @@ import json
 from xml.etree import ElementTree
 
 import jsonschema
+import polars
 import pytest
 from command_line import Relocscope
 
@@ -127,3 +128,59 @@ def test_what_cannot_be_is_one_line(relocscope: Relocscope, words, said):
 def test_a_level_of_another_name_is_refused():
     with pytest.raises(InputError, match="--level: 'l4' must be one of"):
         miss_curves(subject(), "l4")
+
+
+EXACT = {"prefetch.streams": 0, "l2.inclusion": "non-inclusive", "store.stream_l1_lines": 0, "initial": "cold"}
+EXACT_L2 = {"l2.replacement": "lru", "fetch.prefetch_lines": 0, "walk.through_l1d": "false"}
+
+
+def sweep_both(relocscope: Relocscope, tmp_path, grid, settings):
+    """The same sweep as counts and as replays: what of their tables is counted."""
+    tables = []
+    for name, option in (("counts", ["--counts-only"]), ("replays", ["--workers", "1"])):
+        words = [word for key, values in grid.items() for word in ("--grid", f"{key}={values}")]
+        words += [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+        status, out, err = relocscope(
+            "sweep", "v5.17-nvhe", "--size", "64KiB", *words, *option, "-o", tmp_path / name, "--json", "-"
+        )
+        assert (status, err) == (0, "")
+        schema = json.loads((importlib.resources.files("relocscope") / "schemas" / "sweep.json").read_text())
+        jsonschema.Draft202012Validator(schema).validate(json.loads(out))
+        tables.append(polars.read_parquet(tmp_path / name / "sweep.parquet"))
+    return tables
+
+
+@pytest.mark.parametrize(
+    ("grid", "settings", "levels"),
+    [
+        ({"l1d.ways": "1,2,4", "l1d.size": "1KiB,12KiB", "dtlb.entries": "2,5,32"}, EXACT, ("l1d", "dtlb")),
+        ({"l1d.size": "128,32KiB", "l2.size": "16KiB,64KiB", "l2.ways": "1,16"}, EXACT | EXACT_L2, ("l1d", "l2")),
+        ({"map.leaf": "4KiB,2MiB", "l1d.size": "128,32KiB"}, EXACT, ("l1d",)),
+    ],
+)
+def test_a_sweep_of_counts_has_those_of_the_sweep_of_replays(relocscope, tmp_path, grid, settings, levels):
+    counts, replays = sweep_both(relocscope, tmp_path, grid, settings)
+    assert counts.columns == replays.columns
+    same = ["point", "side", "case", "core", *grid, "status", "trace", "config", "sram_bytes"]
+    same += [f"count.{level}.{name}" for level in levels for name in ("accesses", "hits", "misses")]
+    assert counts.select(same).equals(replays.select(same))
+    assert counts["seconds"].null_count() == len(counts)
+    assert counts["count.l1d.misses"].n_unique() > 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--grid", "l1d.size=1KiB"), "point 0 (l1d.size=1KiB): exact only with --set prefetch.streams=0 (it is 8)"),
+        (("--grid", "dram.latency_ns=80,90"), "--counts-only: sweep the shape of what is to be counted"),
+        (("--grid", "dtlb.entries=1", "--sample"), "--counts-only: a sample and a question are of times"),
+        (("--grid", "dtlb.entries=1", "--dry-run"), "--counts-only: needs -o; and takes no --scheduler"),
+        (("--grid", "dtlb.entries=128", "--set", "dtlb.ways=64"), "dtlb.ways: 64 ways of several sets"),
+    ],
+)
+def test_a_sweep_of_counts_refuses_in_one_line(relocscope: Relocscope, tmp_path, words, said):
+    status, out, err = relocscope("sweep", "v5.17-nvhe", "--counts-only", *words, "-o", tmp_path / "it")
+    assert (status, out) == (2, "")
+    assert said in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "it").exists()
