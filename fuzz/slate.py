@@ -16,6 +16,9 @@ from fuzz.edits import LONGEST_BYTES
 LONGEST_SILENCE_SECONDS = 60.0
 """Of real time, without another input: a dozen times what `attempt` lets one take of the processor's."""
 
+_START_SECONDS = 600.0
+"""Before the first input: compiled code may have to be compiled anew."""
+
 _HEAD = struct.Struct("<QQ")
 
 
@@ -51,7 +54,7 @@ def watch(command: Sequence[str], slate: Slate, *, silence_seconds: float = LONG
             count, _ = slate.last()
             if count != seen:
                 seen, since = count, time.monotonic()
-            if time.monotonic() - since > silence_seconds:
+            if time.monotonic() - since > (silence_seconds if count else _START_SECONDS):
                 running.kill()
                 running.wait()
                 return 1, f"took more than {silence_seconds:.0f} s, and nothing could interrupt it"
