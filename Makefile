@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help explain test check lint types imports unit nojit test-slow fuzz fuzz-guided wheel-test bench bench-step bench-sweep bench-attach docs site questions screens accuracy pictures clean
+.PHONY: help explain test check lint types imports unit nojit test-slow fuzz fuzz-guided wheel-test bench bench-step bench-sweep bench-misses bench-attach docs site questions screens accuracy pictures clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -57,6 +57,9 @@ bench-step: $(VENV)/installed ## how long a step, a step back and a goto take in
 
 bench-sweep: $(VENV)/installed ## what 1,000 timing configurations of a 25 MiB relocation take
 	$(BIN)/python -m benchmarks.sweeping
+
+bench-misses: $(VENV)/installed ## hits of 10,000 geometries of L1D from one pass, beside ten replays
+	$(BIN)/python -m benchmarks.geometries
 
 bench-attach: $(VENV)/installed ## what attaching the model costs an engine while it runs
 	$(BIN)/python -m benchmarks.attached

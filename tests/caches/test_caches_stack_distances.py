@@ -69,6 +69,14 @@ def test_more_lines_than_the_stacks_are_deep_count_as_missed():
     assert hits(streamed([*around[1 : DEPTH + 1], *around[1 : DEPTH + 1]]), [1], workers=1)[0, -1] == DEPTH
 
 
+def test_any_number_of_sets_takes_each_line_to_its_own():
+    around = [(line, ACCESS) for line in range(150)] * 2
+    sets = range(1, 120)
+    found = hits(streamed(around), sets)
+    for count, row in zip(sets, found, strict=True):
+        assert list(row[:3]) == [naive_hits(around, count, ways) for ways in (1, 2, 3)]
+
+
 GEOMETRIES = [(1, 1), (1, 2), (1, 32), (3, 2), (4, 4), (16, 1), (16, 8), (64, 2), (100, 5), (128, 4), (512, 16)]
 
 
