@@ -34,11 +34,12 @@ def main() -> int:
     warnings.simplefilter("error")
     for data in target.seeds():
         target.read(data)  # what is loaded once is not the first input's
-    with bounded():
-        if given.corpus:
-            from fuzz import guided
+    if given.corpus:
+        from fuzz import guided
 
-            guided.fuzz(target, given.inputs, given.seed, given.corpus, slate.note, keep)
+        # The address space stays as it is: beside libFuzzer, Unicorn runs in circles where it is bounded.
+        guided.fuzz(target, given.inputs, given.seed, given.corpus, slate.note, keep)
+    with bounded():
         for failure in run(target, given.inputs, given.seed, slate.note):
             keep(failure)
     return 1 if failed else 0
