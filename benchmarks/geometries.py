@@ -12,8 +12,9 @@ def main() -> None:
     """Measure, compare, and print the ratio beside its goal."""
     import caches
     from caches.exactness import alone
+    from caches.kernels.stack_distances import DEPTH
     from caches.line_stream import line_stream
-    from caches.stack_distances import DEPTH, hits
+    from caches.stack_distances import hits
     from relocscope.case import override, shipped_case
     from relocscope.emulate import emulate
 

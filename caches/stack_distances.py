@@ -6,10 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from caches.kernels.stack_distances import AGAIN, DEPTH, find_depths, find_positions
 from caches.line_stream import Ints, LineStream
-
-DEPTH = 32
-"""The most ways that a level may have."""
 
 
 def hits(stream: LineStream, sets: Sequence[int], workers: int | None = None) -> Ints:
@@ -25,8 +23,6 @@ def hits(stream: LineStream, sets: Sequence[int], workers: int | None = None) ->
 
 def hits_of_one_set(stream: LineStream) -> Ints:
     """Return the hits of a fully associative level with 1, 2, ... lines, up to where more change nothing."""
-    from caches.kernels.stack_distances import find_depths
-
     accesses = int(np.maximum(1, -stream.kinds).sum())
     found = np.full(len(stream.lines), -1, np.int64)
     when = np.full(int(stream.lines.max(initial=0)) + 1, -1, np.int64)
@@ -39,16 +35,12 @@ def hits_of_one_set(stream: LineStream) -> Ints:
 
 def positions(stream: LineStream, sets: int) -> Ints:
     """Return how many lines of its set were used since each event's own, DEPTH where there are as many or it is new."""
-    from caches.kernels.stack_distances import find_positions
-
     found = np.full(len(stream.lines), DEPTH, np.int64)
-    stacks, words = np.zeros((sets, DEPTH), np.int32), np.zeros((sets, 3), np.int32)
+    stacks, words = np.zeros((sets, DEPTH), np.int32), np.zeros((sets, 3), np.int64)
     find_positions(stream.places, stream.lines, stream.kinds, stacks, words, found)
     return found
 
 
 def _asking(stream: LineStream) -> "np.typing.NDArray[np.bool_]":
-    from caches.kernels.stack_distances import AGAIN
-
     asking: np.typing.NDArray[np.bool_] = (stream.kinds == AGAIN) & stream.counted
     return asking

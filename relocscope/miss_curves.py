@@ -197,7 +197,8 @@ def _own(config: "CoreConfig", level: str) -> tuple[int, int]:
 
 def _shapes(stream: "LineStream", config: "CoreConfig", level: str) -> list[Shape]:
     """Return every size that is a power of two of every usual associativity, and the core's own."""
-    from caches.stack_distances import DEPTH, hits, hits_of_one_set
+    from caches.kernels.stack_distances import DEPTH
+    from caches.stack_distances import hits, hits_of_one_set
 
     unit = 1 if level.endswith("tlb") else LINE_BYTES
     one_set = hits_of_one_set(stream)

@@ -12,17 +12,17 @@ from numba import cfunc, config, types
 from numba.core.typing.templates import signature
 from numba.extending import intrinsic
 
-from caches import views
 from caches.kernels.layout import ACCESSES, DIRTY, FLAG_BITS, ROW_MAINTENANCE
+from caches.views import CALLED, Layout, RecordType, TableType, record
 
 NOTEBOOK = np.dtype([(name, "<i8") for name in ("count", "capacity", "last", "tags", "counters", "lines", "after")])
 _MEMBERS = {
-    "tags": views.TableType("tags", 1),
-    "counters": views.TableType("counters", 8),
-    "lines": views.TableType("noted_lines", 1),
-    "after": views.TableType("noted_after", 1),
+    "tags": TableType("tags", 1),
+    "counters": TableType("counters", 8),
+    "lines": TableType("noted_lines", 1),
+    "after": TableType("noted_after", 1),
 }
-NOTEBOOK_TYPE = views.RecordType(views.Layout("Notebook", NOTEBOOK, _MEMBERS))
+NOTEBOOK_TYPE = RecordType(Layout("Notebook", NOTEBOOK, _MEMBERS))
 
 WRITTEN = 1
 """Low bit of a noted line: given up by the level above, not asked for."""
@@ -72,15 +72,15 @@ def _note(row: Any, event: int, _way: int, _ways: int) -> int:
 def open_book(words: Any, members: dict[str, Any]) -> int:
     """Return what the age of way 1 has to be for notes to go there; whoever opens it keeps the arrays alive."""
     if config.DISABLE_JIT:
-        _BOOKS[id(words)] = views.record(words, NOTEBOOK_TYPE, members)
+        _BOOKS[id(words)] = record(words, NOTEBOOK_TYPE, members)
         return id(words)
-    return int(views.record(words, NOTEBOOK_TYPE, members).address)
+    return int(record(words, NOTEBOOK_TYPE, members).address)
 
 
 def watching() -> Any:
     """Return the policy, compiled where anything is: what has an address, or what stands for one."""
     if config.DISABLE_JIT:
-        views.CALLED[id(_note)] = _note
+        CALLED[id(_note)] = _note
         return _note
     kind = types.int64(types.CPointer(types.int64), types.int64, types.int64, types.int64)
     return cfunc(kind, cache=True, error_model="numpy")(_note)

@@ -12,16 +12,23 @@ as runs of lines, and each set counts them until something else happens to it.
 import numpy as np
 from numba import njit
 
+from caches.lanes import lowest
 from caches.views import inlined
 
 AGAIN, FIRST, INVALIDATE = 0, 1, 2
 """What an event is: an access to a line that may be held, to one that is held nowhere, an invalidation. A negative
 number -n: the accesses to n lines in a row that are held nowhere, and never accessed again."""
 
-HOLE, ANY = -1, -2
-"""In a stack: an invalid way; a line that is never asked for. Lines are there as number + 1, and 0 is nothing yet."""
+DEPTH = 32
+"""The most ways that a level may have: lines of a stack, a ring of its set's."""
+
+ANY = -1
+"""In a stack: a line that is never asked for. Lines are there as number + 1, and 0 is nothing yet. What is left in a
+hole is not looked for: its line is held above it, or nowhere."""
 
 HEAD, HOLES, PENDING = 0, 1, 2
+"""What is kept of a set: where in its ring the stack begins; a bit for each place in the ring that is a hole; how many
+lines that are never asked for are still to be pushed."""
 
 
 @inlined
@@ -36,60 +43,65 @@ def add_pending(words, first, count):
 
 
 @inlined
-def position(stacks, words, index, wanted):
-    """Where a set's stack has that word; the depth if it does not."""
-    depth = stacks.shape[1]
-    mask = depth - 1
-    head = words[index, HEAD]
-    for at in range(depth):
-        held = stacks[index, (head + at) & mask]
+def position(stacks, index, head, wanted):
+    """Where a set's stack has that word; DEPTH if it does not."""
+    for at in range(DEPTH):
+        held = stacks[index, (head + at) % DEPTH]
         if held == wanted:
             return at
         if held == 0:
             break
-    return depth
+    return DEPTH
 
 
 @inlined
-def push(stacks, words, index, found, line):
-    """Put a line on top of its set's stack, from position `found` or, at the depth, from memory."""
-    depth = stacks.shape[1]
-    mask = depth - 1
-    head = words[index, HEAD]
-    if words[index, HOLES] > 0:
-        hole = position(stacks, words, index, HOLE)
-        if hole < found:
-            if found < depth:
-                stacks[index, (head + found) & mask] = HOLE
-            else:
-                words[index, HOLES] -= 1
-            found = hole
-    if found == depth:
-        head = (head - 1) & mask
-        words[index, HEAD] = head
-    else:
-        for at in range(found, 0, -1):
-            stacks[index, (head + at) & mask] = stacks[index, (head + at - 1) & mask]
-    stacks[index, head] = line
+def top_hole(holes, head):
+    """Position of the hole next to the top; there must be one."""
+    return lowest((holes >> head | holes << (DEPTH - head)) & ((1 << DEPTH) - 1))
 
 
 @inlined
-def push_pending(stacks, words, index):
-    """Put on a set's stack what was only counted."""
-    depth = stacks.shape[1]
-    for _ in range(min(words[index, PENDING], depth + words[index, HOLES])):
-        push(stacks, words, index, depth, ANY)
-    words[index, PENDING] = 0
+def put_on_top(stacks, index, head, found, word):
+    """Move what lies above position `found` down into it, and put a word on top."""
+    for at in range(found, 0, -1):
+        stacks[index, (head + at) % DEPTH] = stacks[index, (head + at - 1) % DEPTH]
+    stacks[index, head] = word
+
+
+@inlined
+def push_new(stacks, words, index, count, word):
+    """Push a word from memory so many times: into holes, the top one first, then onto the stack."""
+    head, holes = words[index, HEAD], words[index, HOLES]
+    while count > 0 and holes != 0:
+        hole = top_hole(holes, head)
+        holes &= ~(1 << (head + hole) % DEPTH)
+        put_on_top(stacks, index, head, hole, word)
+        count -= 1
+    for _ in range(min(count, DEPTH)):
+        head = (head - 1) % DEPTH
+        stacks[index, head] = word
+    words[index, HEAD], words[index, HOLES] = head, holes
+
+
+@inlined
+def push_held(stacks, words, index, found, word):
+    """Push the word at position `found`: into the hole above it, if there is one, leaving its own place as a hole."""
+    head, holes = words[index, HEAD], words[index, HOLES]
+    hole = top_hole(holes, head) if holes != 0 else DEPTH
+    if hole < found:
+        words[index, HOLES] = (holes | 1 << (head + found) % DEPTH) & ~(1 << (head + hole) % DEPTH)
+        found = hole
+    put_on_top(stacks, index, head, found, word)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def find_positions(places, lines, kinds, stacks, words, found):
-    """Write each event's position in its set's stack, 0 being the top; the depth: beyond it, or not there.
+    """Write each event's position in its set's stack, 0 being the top; DEPTH: beyond it, or not there.
 
-    The set is the place modulo the number of sets; lines: numbered from 0 on. stacks: zeros[sets, depth], the depth a
-    power of two; words: zeros[sets, 3].
+    The set is the place modulo the number of sets; lines: numbered from 0 on. stacks: zeros[sets, DEPTH]; words:
+    zeros[sets, 3].
     """
-    sets, depth = stacks.shape
+    sets = len(stacks)
     # Half of a division's time is most of an event's.
     inverse = 1.0 / sets
     for event in range(len(lines)):
@@ -103,17 +115,20 @@ def find_positions(places, lines, kinds, stacks, words, found):
             add_pending(words, index, -kind)
             continue
         if words[index, PENDING] > 0:
-            push_pending(stacks, words, index)
+            push_new(stacks, words, index, words[index, PENDING], ANY)
+            words[index, PENDING] = 0
         wanted = lines[event] + 1
-        at = depth
+        at = DEPTH
         if kind != FIRST:
-            at = position(stacks, words, index, wanted)
+            at = position(stacks, index, words[index, HEAD], wanted)
             found[event] = at
         if kind != INVALIDATE:
-            push(stacks, words, index, at, wanted)
-        elif at < depth:
-            stacks[index, (words[index, HEAD] + at) & (depth - 1)] = HOLE
-            words[index, HOLES] += 1
+            if at == DEPTH:
+                push_new(stacks, words, index, 1, wanted)
+            else:
+                push_held(stacks, words, index, at, wanted)
+        elif at < DEPTH:
+            words[index, HOLES] |= 1 << (words[index, HEAD] + at) % DEPTH
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

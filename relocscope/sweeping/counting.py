@@ -149,7 +149,7 @@ def _counted(sweep: Sweep, key: tuple[str, str, str], sides: Sequence[Side]) -> 
 
 def _shape(config: "CoreConfig", level: str) -> tuple[int, int]:
     """Return sets and ways. Raises InputError for more ways than are followed."""
-    from caches.stack_distances import DEPTH
+    from caches.kernels.stack_distances import DEPTH
 
     part = getattr(config, level)
     number = part.entries // part.ways if level == "dtlb" else part.sets

@@ -8,8 +8,9 @@ from traces_captured import captured
 
 import caches
 from caches.exactness import alone, conditions
+from caches.kernels.stack_distances import DEPTH
 from caches.line_stream import line_stream, stream_of
-from caches.stack_distances import DEPTH, hits, hits_of_one_set
+from caches.stack_distances import hits, hits_of_one_set
 from traces.errors import InputError
 
 ACCESS, DROP, GIVEN_UP = range(3)
