@@ -10,6 +10,8 @@ from caches.config import CoreConfig
 from caches.parts import Inclusion, Replacement
 
 CACHES = ("l1d", "l2", "l3")
+LEVELS = (*CACHES, "dtlb")
+"""Of whose hits one pass can tell."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 SCHEMA = "relocscope/misses/1"
 
-LEVELS = ("l1d", "l2", "l3", "dtlb")
-
 FULLY = 0
 """Ways of a fully associative level: as many as it has lines or entries."""
 
@@ -146,12 +144,12 @@ def miss_curves(subject: Operand, level: str) -> MissCurves:
     Raises InputError for a level that the core lacks, and where the guest makes the counts more than a matter of order.
     """
     import caches
-    from caches.exactness import Condition, alone, conditions
+    from caches.exactness import CACHES, LEVELS, Condition, alone, conditions
 
     started = time.perf_counter()
     if level not in LEVELS:
         raise InputError(f"--level: {level!r} must be one of {', '.join(LEVELS)}")
-    if level in ("l1d", "l2", "l3") and not getattr(core_config(subject), level).size:
+    if level in CACHES and not getattr(core_config(subject), level).size:
         raise InputError(f"--level: the core {core_config(subject).name} has no {level}")
     trace, config, initial, seed = recorded(subject)
     changed = conditions(config, level)

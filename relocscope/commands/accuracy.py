@@ -2,15 +2,12 @@
 
 import click
 
-from relocscope.commands import offered
-from relocscope.commands.options import json_option, wants_text, write_json
+from relocscope.commands.options import core_option, json_option, set_option, wants_text, write_json
 from traces.replacing import replacing
 
 
 @click.command(short_help="Compare the model with every published figure.")
-@click.option(
-    "--core", metavar="NAME", shell_complete=offered.cores, help="Only the rows of this core (`relocscope cores`)."
-)
+@core_option("Only the rows of this core (`relocscope cores`).")
 @click.option("--intervals", is_flag=True, help="Move each estimate: what the figures may be; takes half an hour.")
 @click.option("--workers", type=click.IntRange(0, 1024), metavar="N", help="Processes, with --intervals; one a CPU.")
 @click.option("--write", "page", metavar="FILE", help="Write the page docs/accuracy.md as well.")
@@ -49,21 +46,8 @@ def validate(
 
 
 @click.command(short_help="Run the standard microbenchmarks on a core.")
-@click.option(
-    "--core",
-    metavar="NAME",
-    shell_complete=offered.cores,
-    required=True,
-    help="Modelled core (`relocscope cores`) or a file (my.toml).",
-)
-@click.option(
-    "--set",
-    "settings",
-    metavar="KEY=VALUE",
-    shell_complete=offered.keys,
-    multiple=True,
-    help="Set a field of the core; repeatable.",
-)
+@core_option(required=True)
+@set_option("the core")
 @json_option
 def microbench(core: str, settings: tuple[str, ...], json_path: str | None) -> None:
     """Run the standard microbenchmarks on a core: latency by size and page, memcpy, memset, uncached reads."""

@@ -1,26 +1,21 @@
 """`relocscope calibrate`."""
 
-import os
 from pathlib import Path
 
 import click
 
 from relocscope.commands import offered
-from relocscope.commands.options import json_option, wants_text, write_json
+from relocscope.commands.options import core_option, json_option, wants_text, writable, write_json
 from traces.errors import InputError
-from traces.reading import is_directory
 
 
-def _target(_context: click.Context, _option: click.Parameter, value: str | None) -> Path | None:
+def _target(context: click.Context, option: click.Parameter, value: str | None) -> Path | None:
     """Refuse a place where no preset can go before anything runs for it."""
     if value is None:
         return None
-    target = Path(value)
+    target = Path(str(writable(context, option, value)))
     if not target.name.endswith(".toml") or target.name == ".toml":
         raise InputError(f"-o: {target}: must end in .toml, or --core would not know it for a file")
-    if is_directory(target) or not os.access(target.parent, os.W_OK):
-        why = "is a directory" if is_directory(target) else "its directory cannot be written to"
-        raise InputError(f"-o: {target}: {why}")
     return target
 
 
@@ -28,13 +23,7 @@ def _target(_context: click.Context, _option: click.Parameter, value: str | None
     short_help="Fit a core to measurements of your own machine.",
     epilog="Then: relocscope explain --core my-core.toml. docs/calibrate.md says how to collect measurements.",
 )
-@click.option(
-    "--core",
-    metavar="NAME",
-    shell_complete=offered.cores,
-    required=True,
-    help="Core to start from (`relocscope cores`) or a file (my.toml).",
-)
+@core_option("Core to start from (`relocscope cores`) or a file (my.toml).", required=True)
 @click.option(
     "--observed",
     metavar="SIZE=SECONDS:off|on",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from relocscope.commands import offered
-from relocscope.commands.options import json_option, settings_of, wants_text, write_json
+from relocscope.commands.options import json_option, set_option, settings_of, wants_text, write_json
 
 if TYPE_CHECKING:
     from relocscope.checking import Check
@@ -25,14 +25,7 @@ def _file(*names: str, text: str) -> Any:
 @_file("--dtb", text="Its device tree (/sys/firmware/fdt): memory that must not be mapped.")
 @_file("--kernel", text="The image of the kernel that runs there, to take the routine out of it.")
 @click.option("--size", metavar="SIZE", help="Size of the image: 25MiB, 37MB, 4096.")
-@click.option(
-    "--set",
-    "settings",
-    metavar="KEY=VALUE",
-    shell_complete=offered.keys,
-    multiple=True,
-    help="Set a field of the case; repeatable.",
-)
+@set_option("the case")
 @json_option
 def check(
     case: str | None, size: str | None, settings: tuple[str, ...], json_path: str | None, **files: Path | None

@@ -16,6 +16,9 @@ from traces.replacing import replacing
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+STATUS_INTERRUPTED = 130
+"""Exit status after Ctrl-C: 128 and the number of SIGINT, as shells have it."""
+
 
 def writable(_context: click.Context, option: click.Parameter, value: str | None) -> str | None:
     """Refuse a place that cannot be written before anything runs for it; a callback of options that name a file."""
@@ -36,6 +39,31 @@ json_option = click.option(
 )
 
 
+def core_option(text: str = "Modelled core (`relocscope cores`) or a core file (my.toml).", **more: Any) -> Any:
+    """Return --core."""
+    return click.option("--core", metavar="NAME", shell_complete=offered.cores, help=text, **more)
+
+
+def set_option(what: str = "case or core") -> Any:
+    """Return --set, of whose fields."""
+    return click.option(
+        "--set",
+        "settings",
+        metavar="KEY=VALUE",
+        shell_complete=offered.keys,
+        multiple=True,
+        help=f"Set a field of {what}; repeatable.",
+    )
+
+
+workers_option = click.option(
+    "--workers", type=click.IntRange(0, 1024), metavar="N", help="Processes; 0 or 1: none but this one."
+)
+scheduler_option = click.option(
+    "--scheduler", metavar="ADDRESS", help="Replay on the workers of a Dask scheduler: tcp://HOST:8786."
+)
+
+
 def machine_options(command: Command) -> Command:
     """Add --core, --size, --set and --sample."""
     return _SAMPLE(core_options(command))
@@ -49,21 +77,9 @@ _SAMPLE = click.option(
 def core_options(command: Command) -> Command:
     """Add --core, --size and --set."""
     for option in (
-        click.option(
-            "--set",
-            "settings",
-            metavar="KEY=VALUE",
-            shell_complete=offered.keys,
-            multiple=True,
-            help="Set a field of case or core; repeatable.",
-        ),
+        set_option(),
         click.option("--size", metavar="SIZE", help="Size of the image: 25MiB, 37MB, 4096."),
-        click.option(
-            "--core",
-            metavar="NAME",
-            shell_complete=offered.cores,
-            help="Modelled core (`relocscope cores`) or a core file (my.toml).",
-        ),
+        core_option(),
     ):
         command = option(command)
     return command

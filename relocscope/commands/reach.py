@@ -9,13 +9,19 @@ from typing import TYPE_CHECKING
 import click
 
 from relocscope.commands import offered
-from relocscope.commands.options import core_options, json_option, settings_of, wants_text, write_json
+from relocscope.commands.options import (
+    STATUS_INTERRUPTED,
+    core_options,
+    json_option,
+    settings_of,
+    wants_text,
+    workers_option,
+    write_json,
+)
 from traces.errors import InputError
 
 if TYPE_CHECKING:
     from relocscope.answers.reaching import Target
-
-STATUS_INTERRUPTED = 130
 
 _TIME = re.compile(r"([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*(s|ms|us)")
 
@@ -37,7 +43,7 @@ _TIME = re.compile(r"([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*(s|ms|us)")
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="Keep results: go on from there.")
 @core_options
-@click.option("--workers", type=click.IntRange(0, 1024), metavar="N", help="Processes; 0 or 1: none but this one.")
+@workers_option
 @json_option
 def reach(
     case: str,

@@ -8,8 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from relocscope.commands.options import core_options, json_option, settings_of, wants_text, writable, write_json
-from relocscope.commands.sweep import STATUS_INTERRUPTED, pairs, show_survey_of
+from relocscope.commands import offered
+from relocscope.commands.options import (
+    STATUS_INTERRUPTED,
+    core_options,
+    json_option,
+    scheduler_option,
+    settings_of,
+    wants_text,
+    workers_option,
+    writable,
+    write_json,
+)
+from relocscope.commands.sweep import pairs, show_survey_of
 
 if TYPE_CHECKING:
     from relocscope.sweeping.plan import Plan
@@ -24,8 +35,15 @@ _GROUPS = {"one-at-a-time": 1, "morris": 10, "sobol": 64}
     epilog="Without --range: every number of the core that is only estimated and moves a time here, over its range. "
     "More in docs/sensitivity.md.",
 )
-@click.argument("cases", metavar="CASE [CASE]", nargs=-1, required=True)
-@click.option("--range", "ranges", metavar="KEY=VALUES", multiple=True, help="Move this key: LOW..HIGH[:log], V1,V2.")
+@click.argument("cases", shell_complete=offered.cases, metavar="CASE [CASE]", nargs=-1, required=True)
+@click.option(
+    "--range",
+    "ranges",
+    metavar="KEY=VALUES",
+    shell_complete=offered.keys,
+    multiple=True,
+    help="Move this key: LOW..HIGH[:log], V1,V2.",
+)
 @click.option(
     "--method", type=click.Choice(list(_DESIGNS)), default="morris", show_default=True,
     help="One key at a time; Morris' elementary effects; or Sobol' indices, which need the most points.",
@@ -38,8 +56,8 @@ _GROUPS = {"one-at-a-time": 1, "morris": 10, "sobol": 64}
 )
 @core_options
 @click.option("--sample", is_flag=True, help="Time long copies by a sample: much quicker.")
-@click.option("--workers", type=click.IntRange(0, 1024), metavar="N", help="Processes; 0 or 1: none but this one.")
-@click.option("--scheduler", metavar="ADDRESS", help="Replay on the workers of a Dask scheduler: tcp://HOST:8786.")
+@workers_option
+@scheduler_option
 @click.option("--dry-run", is_flag=True, help="Say what would be done and how long it would take.")
 @click.option("--tornado", callback=writable, metavar="FILE", help="Draw it: .svg, .html, .png or .pdf.")
 @json_option

@@ -9,13 +9,21 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from relocscope.commands import offered
-from relocscope.commands.options import core_options, json_option, settings_of, wants_text, writable, write_json
+from relocscope.commands.options import (
+    STATUS_INTERRUPTED,
+    core_options,
+    json_option,
+    scheduler_option,
+    settings_of,
+    wants_text,
+    workers_option,
+    writable,
+    write_json,
+)
 
 if TYPE_CHECKING:
     from relocscope.sweeping.plan import Plan
     from relocscope.sweeping.table import Table
-
-STATUS_INTERRUPTED = 130
 
 
 @click.command(
@@ -54,8 +62,8 @@ STATUS_INTERRUPTED = 130
 @click.option("--sample", is_flag=True, help="Time long copies by a sample; the best are then confirmed in full.")
 @click.option("--counts-only", is_flag=True, help="Time nothing: count misses of l1d, l2, l3, dtlb in one pass.")
 @click.option("--skip-impossible", is_flag=True, help="Record points that cannot be, instead of refusing them all.")
-@click.option("--workers", type=click.IntRange(0, 1024), metavar="N", help="Processes; 0 or 1: none but this one.")
-@click.option("--scheduler", metavar="ADDRESS", help="Replay on the workers of a Dask scheduler: tcp://HOST:8786.")
+@workers_option
+@scheduler_option
 @click.option("--dry-run", is_flag=True, help="Say what would be done and how long it would take; write nothing.")
 @click.option("--rate", type=float, metavar="SECONDS", help="Of one replay, for --dry-run; else one is measured.")
 @click.option("--front", callback=writable, metavar="FILE", help="Draw bytes of SRAM against time: .svg, .html, ...")

@@ -3,7 +3,7 @@
 import click
 
 from relocscope.commands import offered
-from relocscope.commands.options import json_option, settings_of, wants_text, write_json
+from relocscope.commands.options import core_option, json_option, set_option, settings_of, wants_text, write_json
 
 
 @click.command(
@@ -11,13 +11,7 @@ from relocscope.commands.options import json_option, settings_of, wants_text, wr
     epilog="The question of July 2019: relocscope theories --core stingray --observed 37MB=0.35:off "
     "--observed 37MB=0.35:on",
 )
-@click.option(
-    "--core",
-    metavar="NAME",
-    shell_complete=offered.cores,
-    required=True,
-    help="Modelled core (`relocscope cores`) or a file (my.toml).",
-)
+@core_option(required=True)
 @click.option(
     "--observed",
     metavar="SIZE=SECONDS:off|on",
@@ -38,14 +32,7 @@ from relocscope.commands.options import json_option, settings_of, wants_text, wr
     shell_complete=offered.cases,
     help="What was meant to be MMU-on; without it: RFC v1 on that boot path.",
 )
-@click.option(
-    "--set",
-    "settings",
-    metavar="KEY=VALUE",
-    shell_complete=offered.keys,
-    multiple=True,
-    help="Set a field of case or core; repeatable.",
-)
+@set_option()
 @click.option("--all", "everything", is_flag=True, help="Show the hypotheses that are out of the question as well.")
 @json_option
 def theories(

@@ -17,7 +17,6 @@ from traces.errors import InputError
 if TYPE_CHECKING:
     from caches import CoreConfig
 
-LEVELS = ("l1d", "l2", "l3", "dtlb")
 _SHAPE = ("size", "entries", "ways")
 
 _Numbers = Mapping[str, int]
@@ -25,6 +24,8 @@ _Numbers = Mapping[str, int]
 
 def counted_levels(plan: Plan) -> tuple[str, ...]:
     """Return the levels whose shape a plan sweeps. Raises InputError where none of which counts can be had is."""
+    from caches.exactness import LEVELS
+
     swept = {bare(name) for name in plan.swept}
     found = tuple(level for level in LEVELS if swept & {f"{level}.{name}" for name in _SHAPE})
     if not found:
@@ -110,11 +111,13 @@ def _rows(sweep: Sweep, levels: Sequence[str], progress: Progress | None) -> tup
 
 def _asked_by(config: "CoreConfig", level: str) -> str:
     """Return what of a core says what the level is asked for: equal text, equal streams."""
+    from caches.exactness import CACHES
+
     if level == "dtlb":
         return repr((config.dtlb.sizes, config.maintenance.zva))
     if level == "l1d":
         return repr((config.maintenance.zva, config.nc.write_through_is_nc))
-    below = LEVELS[LEVELS.index(level) : 3]
+    below = CACHES[CACHES.index(level) :]
     same = {name: dataclasses.replace(getattr(config, name), size=0, ways=1) for name in below}
     tables = {
         each.name: same.get(each.name, getattr(config, each.name))

@@ -3,6 +3,7 @@
 import html
 import io
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +37,19 @@ def write_picture(figure: Any, path: str, option: str, *, title: str) -> None:
     data = content.getvalue()
     if suffix == ".html":
         svg = re.sub(r"^.*?(?=<svg)", "", data.decode(), flags=re.DOTALL)
-        data = _PAGE.format(title=html.escape(title), svg=svg).encode()
+        data = page(title, svg).encode()
     with replacing(path, option) as stream:
         stream.write(data)
+
+
+def page(title: str, svg: str, sentences: Sequence[str] = ()) -> str:
+    """Return a page that holds a picture, and under it what it says."""
+    said = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in sentences)
+    return _PAGE.format(title=html.escape(title), svg=svg, said=said)
 
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
 <meta name="viewport" content="width=device-width"><style>svg {{ max-width: 100%; height: auto }}</style></head>
-<body><h1>{title}</h1>{svg}</body></html>
+<body><h1>{title}</h1>{svg}{said}</body></html>
 """
